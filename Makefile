@@ -1,0 +1,74 @@
+# The two commands: `make book` and `make test`. Both do their own set-up.
+
+PROFILE ?= quick
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+# TensorFlow has no wheels for newer versions of Python. A version manager may put a name
+# on the path that doesn't run, so each is tried.
+PYTHON ?= $(shell for v in 3.13 3.12 3.11; do \
+	python$$v -c 'import venv' 2>/dev/null && command -v python$$v && break; done)
+
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules host reason
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list what there is
+	@echo "Usage: make TARGET [PROFILE=$(PROFILE)] [CORES=$(CORES)]"
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo "Profiles: $(notdir $(basename $(wildcard book/profiles/*.yaml)))"
+
+.PHONY: book
+book: .venv/book  ## execute the chapters, train what they need, render the book
+	@$(SNAKEMAKE) --config profile=$(PROFILE)
+	@echo "The book is made. Open file://$(CURDIR)/_build/$(PROFILE)/html/index.html"
+
+.PHONY: test
+test: .venv/test  ## style, types, tests; builds a small book on the way
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow"
+	KERAS_BACKEND=jax $(BIN)/pytest tests/test_optimizer.py
+	KERAS_BACKEND=torch $(BIN)/pytest tests/test_optimizer.py
+
+.PHONY: test-all
+test-all: test  ## the above and the tests that take long
+	$(BIN)/pytest -m slow
+
+.PHONY: chapters
+chapters: .venv/book  ## make the pair chapters anew from their template
+	$(BIN)/python book/make_chapters.py
+
+.PHONY: format
+format: .venv/test  ## bring the code into the project's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Run it with uv on the path; UV_FIND_LINKS may name a folder with a CPU build of torch.
+.PHONY: lock
+lock:  ## compile requirements*.txt from pyproject.toml
+	uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header \
+		--extra book pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header \
+		--extra book --extra test -c requirements.txt pyproject.toml \
+		-o requirements-test.txt
+# torch names the CUDA packages it needs where it needs them; a CPU build needs none.
+	sed -i -E '/^(nvidia|cuda|triton)/d' requirements-test.txt
+
+.PHONY: clean
+clean:  ## delete everything that was built, but for stored runs
+	find _build -mindepth 1 -maxdepth 1 ! -name runs -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; found none. Set PYTHON=path." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/book: requirements.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/test: requirements-test.txt .venv/book
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@

@@ -1,0 +1,121 @@
+"""The command line: `python -m gravity`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from gravity import __version__
+from gravity.experiment import OPTIMIZERS, Experiment, paper_arguments
+from gravity.runs import RunStore
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 when it did what was asked."""
+    options = _parser().parse_args(argv)
+    try:
+        options.command(options)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"gravity: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gravity", description="Train, list and execute."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train", help="train one run, unless it is stored already"
+    )
+    train.add_argument("--dataset", required=True)
+    train.add_argument("--architecture", required=True)
+    train.add_argument("--optimizer", required=True, help=", ".join(OPTIMIZERS))
+    train.add_argument(
+        "--argument",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="NAME=VALUE",
+        help="of the optimizer; what is not given is the paper's",
+    )
+    train.add_argument("--width", type=float, default=1.0, help="default: 1")
+    train.add_argument("--epochs", type=int, default=100, help="default: 100")
+    train.add_argument("--batch-size", type=int, default=128, help="default: 128")
+    train.add_argument("--seed", type=int, default=0, help="default: 0")
+    train.add_argument("--train-size", type=int, help="training images; default: all")
+    train.set_defaults(command=_train)
+
+    listing = commands.add_parser("runs", help="list the stored runs")
+    listing.set_defaults(command=_runs)
+
+    execute = commands.add_parser("execute", help="execute a chapter with papermill")
+    execute.add_argument("chapter", metavar="CHAPTER", help="path of a notebook")
+    execute.add_argument("-o", "--output", required=True, help="the executed copy")
+    execute.add_argument(
+        "-p",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter, as in: -p EPOCHS 3",
+    )
+    execute.set_defaults(command=_execute)
+    return parser
+
+
+def _assignment(text: str) -> tuple[str, float | bool]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value.lower())
+    except json.JSONDecodeError:
+        raise argparse.ArgumentTypeError(
+            f"must be NAME=VALUE with a number or true or false, not {text!r}"
+        ) from None
+
+
+def _train(options: argparse.Namespace) -> None:
+    from gravity import training
+
+    paper = paper_arguments(options.dataset, options.architecture, options.optimizer)
+    run = training.train(
+        Experiment(
+            dataset=options.dataset,
+            architecture=options.architecture,
+            optimizer=options.optimizer,
+            arguments={**paper, **dict(options.argument)},
+            width=options.width,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            train_size=options.train_size,
+        )
+    )
+    print(_line(run))
+    print(run.path)
+
+
+def _runs(options: argparse.Namespace) -> None:
+    for run in RunStore():
+        print(_line(run))
+
+
+def _line(run) -> str:  # type: ignore[no-untyped-def]
+    accuracy = run.history["val_accuracy"][-1]
+    return (
+        f"{run.experiment.run_id:50} {run.experiment.scale:8} "
+        f"test accuracy {100 * accuracy:5.1f} %  {run.provenance['seconds']:9,.0f} s"
+    )
+
+
+def _execute(options: argparse.Namespace) -> None:
+    from gravity import execution
+
+    print(execution.execute(options.chapter, options.output, dict(options.p)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

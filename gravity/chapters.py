@@ -1,0 +1,236 @@
+"""What a chapter has around its content: parameters, run cards, tables, colophon."""
+
+import html
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from gravity import datasets
+from gravity.experiment import TITLES
+from gravity.runs import Run, code_version, in_order
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+COMPLETE = {"gravity": {"complete": True}}
+"""Metadata of the output that a chapter writes last, by which it is known to have run
+to its end."""
+
+SCALES = {
+    "paper": "The paper's scale",
+    "reduced": "Reduced scale, not the paper's",
+    "smoke": "Smoke scale: shows that the chapter runs, and nothing else",
+}
+
+_started = time.perf_counter()
+
+
+def check_parameters(namespace: Mapping[str, Any]) -> None:
+    """Stop a chapter whose parameters are not those that it declares.
+
+    The parameters cell annotates each name (`EPOCHS: int = 100`); papermill's own cell
+    then overwrites values, and merely warns of a name that nothing reads.
+
+    Args:
+        namespace: the notebook's `globals()`, before it has names of its own in
+            capitals.
+
+    Raises:
+        NameError: a name in capitals that the parameters cell doesn't declare.
+        TypeError: a value of another type than declared (an integer passes for a
+            float). Either message lists the accepted names with their types.
+    """
+    declared = namespace.get("__annotations__", {})
+    accepted = ", ".join(
+        f"{name} ({_type_name(kind)})" for name, kind in declared.items()
+    )
+    for name in namespace:
+        if name.isupper() and not name.startswith("_") and name not in declared:
+            raise NameError(f"Unknown parameter {name}. Accepted are: {accepted}.")
+    for name, kind in declared.items():
+        if not _is_a(namespace[name], kind):
+            raise TypeError(
+                f"Parameter {name} must be of type {_type_name(kind)}. "
+                f"Received: {name}={namespace[name]!r}. Accepted are: {accepted}."
+            )
+
+
+def _type_name(kind: Any) -> str:
+    return str(kind) if get_origin(kind) else kind.__name__
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    container = get_origin(kind)
+    if container is list:
+        (inner,) = get_args(kind)
+        return isinstance(value, list) and all(_is_a(item, inner) for item in value)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if kind is float else container or kind)
+
+
+def run_card(runs: Sequence[Run]) -> "HTML":
+    """Return a card that says exactly what was run, and at which scale."""
+    if not runs:
+        return _html('<div class="gravity-card"><p>No run is stored yet.</p></div>')
+    first = runs[0].experiment
+    dataset = datasets.DATASETS[first.dataset]
+    images = first.train_size or dataset.train_size
+    rows = {
+        "Data": f"{dataset.title}: {images:,} of {dataset.train_size:,} training "
+        f"images, {dataset.test_size:,} test images, {dataset.classes} classes",
+        "Network": f"{TITLES[first.architecture]}, width {first.width:g}",
+        "Budget": f"{first.epochs} epochs in batches of {first.batch_size}",
+        "Seeds": ", ".join(map(str, sorted({run.experiment.seed for run in runs}))),
+    }
+    for run in in_order(runs):
+        rows.setdefault(TITLES[run.experiment.optimizer], arguments(run))
+    badge = (
+        f'<p><strong class="gravity-badge gravity-{first.scale}">'
+        f"{SCALES[first.scale]}</strong></p>"
+    )
+    return _html(f'<div class="gravity-card">{badge}{_definitions(rows)}</div>')
+
+
+def arguments(run: Run) -> str:
+    """Return the arguments of a run's optimizer as a reader writes them."""
+    return ", ".join(
+        f"{name} = {value:g}" if not isinstance(value, bool) else f"{name} = {value}"
+        for name, value in run.experiment.arguments.items()
+    )
+
+
+def results_table(runs: Sequence[Run]) -> "HTML":
+    """Return the final and best values of every run as a table.
+
+    "Left the plateau" is the first epoch whose training loss is below 90 % of ln C, the
+    loss of guessing among C classes; a dash says that there is none.
+    """
+    columns: dict[str, Callable[[Run], str]] = {
+        "Optimizer": lambda run: TITLES[run.experiment.optimizer],
+        "Seed": lambda run: str(run.experiment.seed),
+        "Final training loss": lambda run: f"{run.history['loss'][-1]:.4f}",
+        "Final test loss": lambda run: f"{run.history['val_loss'][-1]:.4f}",
+        "Final training accuracy": lambda run: _percent(run.history["accuracy"][-1]),
+        "Final test accuracy": lambda run: _percent(run.history["val_accuracy"][-1]),
+        "Best test accuracy (epoch)": _best,
+        "Left the plateau (epoch)": lambda run: str(plateau_left(run) or "–"),
+        "Training time": lambda run: f"{run.provenance['seconds']:,.0f} s",
+    }
+    return table(
+        list(columns),
+        [[cell(run) for cell in columns.values()] for run in in_order(runs)],
+    )
+
+
+def winners(runs: Sequence[Run]) -> "HTML":
+    """Return a table of each optimizer's run with the smallest last training loss."""
+    best: dict[str, Run] = {}
+    for run in sorted(in_order(runs), key=_last_loss):
+        best.setdefault(run.experiment.optimizer, run)
+    return table(
+        ["Optimizer", "Final training loss", "Arguments"],
+        [
+            [
+                TITLES[run.experiment.optimizer],
+                f"{run.history['loss'][-1]:.4f}",
+                arguments(run),
+            ]
+            for run in in_order(best.values())
+        ],
+    )
+
+
+def _last_loss(run: Run) -> float:
+    loss = run.history["loss"][-1]
+    return math.inf if math.isnan(loss) else loss
+
+
+def plateau_left(run: Run) -> int | None:
+    """Return the first epoch whose training loss is below 0.9 ln C, if there is one."""
+    threshold = 0.9 * math.log(datasets.DATASETS[run.experiment.dataset].classes)
+    for epoch, loss in enumerate(run.history["loss"], start=1):
+        if loss < threshold:
+            return epoch
+    return None
+
+
+def _best(run: Run) -> str:
+    accuracy = run.history["val_accuracy"]
+    best = max(accuracy)
+    return f"{_percent(best)} ({accuracy.index(best) + 1})"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> "HTML":
+    """Return a table; its first column heads the rows."""
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    body = ""
+    for row in rows:
+        first, *rest = (html.escape(cell) for cell in row)
+        cells = "".join(f"<td>{cell}</td>" for cell in rest)
+        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
+    return _html(
+        '<div class="gravity-table"><table class="table"><thead><tr>'
+        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def colophon(runs: Iterable[Run] = ()) -> None:
+    """Display how this page came about, and mark the chapter as complete.
+
+    Args:
+        runs: the training runs that the page shows. Defaults to none.
+    """
+    from IPython.display import display
+
+    code = code_version()
+    rows = {
+        "Executed": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
+        f"in {time.perf_counter() - _started:.0f} s",
+        "Code": _code(code),
+    }
+    for run in in_order(runs):
+        made = run.provenance
+        rows[run.experiment.run_id] = (
+            f"{SCALES[run.experiment.scale]}; made {made['started']} in "
+            f"{made['seconds']:,.0f} s with {_code(made)}, {_versions(made)}, "
+            f"on {made['device']}"
+        )
+    card = _html(
+        '<details class="gravity-card"><summary>How this page was made</summary>'
+        f"{_definitions(rows)}</details>"
+    )
+    display(card, metadata=COMPLETE)
+
+
+def _code(code: Mapping[str, Any]) -> str:
+    if not code["commit"]:
+        return f"gravity {code['gravity']}"
+    changed = " with uncommitted changes" if code["dirty"] else ""
+    return f"gravity {code['gravity']}, commit {code['commit'][:10]}{changed}"
+
+
+def _versions(provenance: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {version}" for name, version in provenance["versions"].items()
+    )
+
+
+def _definitions(rows: Mapping[str, str]) -> str:
+    items = "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>"
+        for name, text in rows.items()
+    )
+    return f"<dl>{items}</dl>"
+
+
+def _html(text: str) -> "HTML":
+    from IPython.display import HTML
+
+    return HTML(text)

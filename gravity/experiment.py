@@ -1,0 +1,297 @@
+"""What one training run is, and the settings that the paper gives for it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from gravity import datasets, models
+
+OPTIMIZERS: Mapping[str, Mapping[str, float | int | bool]] = {
+    "gravity": {"learning_rate": 0.1, "alpha": 0.01, "beta": 0.9, "first_step": 0},
+    "adam": {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
+    "rmsprop": {
+        "learning_rate": 1e-3,
+        "rho": 0.9,
+        "momentum": 0.0,
+        "epsilon": 1e-7,
+        "centered": False,
+    },
+}
+"""Every optimizer's arguments and their defaults: section 3.3, but for the learning
+rates of Adam and RMSprop, which are Keras's where Table 5 gives none."""
+
+TITLES: Mapping[str, str] = {
+    "gravity": "Gravity",
+    "adam": "Adam",
+    "rmsprop": "RMSprop",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+}
+"""The names as the book prints them."""
+
+PAPER_LEARNING_RATES: Mapping[tuple[str, str], Mapping[str, float]] = {
+    ("mnist", "vgg16"): {"adam": 2.5e-4, "rmsprop": 1e-4},
+    ("mnist", "vgg19"): {"adam": 2.5e-4, "rmsprop": 2.5e-5},
+    ("fashion_mnist", "vgg16"): {"adam": 2.5e-4, "rmsprop": 5e-5},
+    ("fashion_mnist", "vgg19"): {"adam": 1e-5, "rmsprop": 5e-5},
+    ("cifar10", "vgg16"): {"adam": 1e-4, "rmsprop": 5e-5},
+    ("cifar10", "vgg19"): {"adam": 1e-4, "rmsprop": 2.5e-5},
+    ("cifar100_coarse", "vgg16"): {"adam": 1e-4, "rmsprop": 2.5e-4},
+    ("cifar100_coarse", "vgg19"): {"adam": 7.5e-5, "rmsprop": 1e-4},
+    ("cifar100_fine", "vgg16"): {"adam": 1e-4, "rmsprop": 1e-4},
+    ("cifar100_fine", "vgg19"): {"adam": 5e-5, "rmsprop": 1e-4},
+}
+"""Table 5."""
+
+# Part of every description: a change to what training does with one (the shuffle, the
+# subset, the initial weights) must change the run's name.
+TRAINING_RULES = 1
+
+
+def _choice(name: str, value: object, accepted: Iterable[str]) -> str:
+    accepted = tuple(accepted)
+    if value not in accepted:
+        raise ValueError(
+            f"Argument `{name}` must be one of {', '.join(accepted)}. "
+            f"Received: {name}={value!r}"
+        )
+    return str(value)
+
+
+def _integer(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(
+            f"Argument `{name}` must be an integer, at least {least}. "
+            f"Received: {name}={value!r}"
+        )
+    return value
+
+
+def _positive(name: str, value: object) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 < value < math.inf
+    ):
+        raise ValueError(
+            f"Argument `{name}` must be a positive finite number. "
+            f"Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def _argument(
+    optimizer: str, name: str, value: object, default: float | int | bool
+) -> float | int | bool:
+    """One optimizer argument, as the type of its default."""
+    kind = type(default)
+    fits = (
+        isinstance(value, kind)
+        if kind is bool or isinstance(value, bool)
+        else isinstance(value, int | float) and math.isfinite(value)
+    )
+    if not fits or (kind is int and value != int(value)):  # type: ignore[call-overload]
+        raise ValueError(
+            f"Argument `{name}` of {optimizer} must be of type {kind.__name__}. "
+            f"Received: {name}={value!r}"
+        )
+    return kind(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The complete description of one training run.
+
+    Two experiments with equal descriptions are the same run: `run_id` is the name
+    under which the run store keeps it. The defaults are the paper's (section 3.3).
+
+    Attributes:
+        dataset: a key of `gravity.datasets.DATASETS`.
+        architecture: one of `gravity.models.ARCHITECTURES`.
+        optimizer: a key of `OPTIMIZERS`.
+        arguments: the optimizer's arguments; what is left out takes the default that
+            `OPTIMIZERS` has for it.
+        width: multiplies every layer's number of channels. Defaults to 1, the paper's.
+        epochs: number of passes over the training images. Defaults to 100.
+        batch_size: images a step. Defaults to 128.
+        seed: of initial weights, initial velocity and shuffling. Defaults to 0.
+        train_size: number of training images, `None` (the default) for all of them.
+
+    Raises:
+        ValueError: an attribute is not of the kind said above; the message names it,
+            its value and what is accepted.
+    """
+
+    dataset: str
+    architecture: str
+    optimizer: str
+    arguments: Mapping[str, float | int | bool] = field(
+        default_factory=dict, hash=False
+    )
+    width: float = 1.0
+    epochs: int = 100
+    batch_size: int = 128
+    seed: int = 0
+    train_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _choice("dataset", self.dataset, datasets.DATASETS)
+        _choice("architecture", self.architecture, models.ARCHITECTURES)
+        _choice("optimizer", self.optimizer, OPTIMIZERS)
+        defaults = OPTIMIZERS[self.optimizer]
+        for name in self.arguments:
+            _choice(f"arguments of {self.optimizer}", name, defaults)
+        arguments = {
+            name: _argument(
+                self.optimizer, name, self.arguments.get(name, default), default
+            )
+            for name, default in defaults.items()
+        }
+        object.__setattr__(self, "arguments", arguments)
+        object.__setattr__(self, "width", _positive("width", self.width))
+        _integer("epochs", self.epochs, 1)
+        _integer("batch_size", self.batch_size, 1)
+        _integer("seed", self.seed, 0)
+        if self.train_size is not None:
+            _integer("train_size", self.train_size, 1)
+            available = datasets.DATASETS[self.dataset].train_size
+            if self.train_size > available:
+                raise ValueError(
+                    f"Argument `train_size` must be at most {available}, all training "
+                    f"images of {self.dataset}. Received: train_size={self.train_size}"
+                )
+            if self.train_size == available:
+                object.__setattr__(self, "train_size", None)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the description as plain JSON types, complete and in a fixed order."""
+        return {"training_rules": TRAINING_RULES, **asdict(self)}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> "Experiment":
+        """Return the experiment that `describe` described.
+
+        Raises:
+            ValueError: the description was made for other training rules.
+        """
+        fields = dict(description)
+        rules = fields.pop("training_rules", None)
+        if rules != TRAINING_RULES:
+            raise ValueError(
+                f"`training_rules` must be {TRAINING_RULES}. "
+                f"Received: training_rules={rules!r}"
+            )
+        return cls(**fields)
+
+    @property
+    def run_id(self) -> str:
+        """The run's name: readable parts and a hash of the description."""
+        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"{self.dataset}-{self.architecture}-{self.optimizer}-{digest}"
+
+    @property
+    def title(self) -> str:
+        """The run as a reader would name it, without its numbers."""
+        return (
+            f"{datasets.DATASETS[self.dataset].title} × {TITLES[self.architecture]} × "
+            f"{TITLES[self.optimizer]}"
+        )
+
+    @property
+    def is_papers(self) -> bool:
+        """Whether this is one of the paper's own 30 settings, but for the seed."""
+        if (self.dataset, self.architecture) not in PAPER_LEARNING_RATES:
+            return False
+        paper = paper_experiment(self.dataset, self.architecture, self.optimizer)
+        return self == replace(paper, seed=self.seed)
+
+    @property
+    def scale(self) -> str:
+        """`paper`, `reduced` or `smoke`: how far the run is from the paper's settings.
+
+        `smoke` is a run too short to mean anything (fewer than 3 epochs).
+        """
+        if self.is_papers:
+            return "paper"
+        return "smoke" if self.epochs < 3 else "reduced"
+
+
+def paper_arguments(
+    dataset: str, architecture: str, optimizer: str
+) -> dict[str, float | int | bool]:
+    """Return the arguments that section 3.3 and Table 5 give for one run.
+
+    A dataset that the paper doesn't have takes the defaults of `OPTIMIZERS`.
+    """
+    arguments = dict(OPTIMIZERS[_choice("optimizer", optimizer, OPTIMIZERS)])
+    rates = PAPER_LEARNING_RATES.get((dataset, architecture), {})
+    if optimizer in rates:
+        arguments["learning_rate"] = rates[optimizer]
+    return arguments
+
+
+def paper_experiment(
+    dataset: str, architecture: str, optimizer: str, seed: int = 0
+) -> Experiment:
+    """Return one of the paper's 30 runs (Table 5 and section 3.3)."""
+    return Experiment(
+        dataset=dataset,
+        architecture=architecture,
+        optimizer=optimizer,
+        arguments=paper_arguments(dataset, architecture, optimizer),
+        seed=seed,
+    )
+
+
+def grid(
+    dataset: str,
+    architecture: str,
+    *,
+    optimizers: Iterable[str] = tuple(OPTIMIZERS),
+    arguments: Mapping[str, Mapping[str, float | int | bool]] | None = None,
+    seeds: Iterable[int] = (0,),
+    width: float = 1.0,
+    epochs: int = 100,
+    batch_size: int = 128,
+    train_size: int | None = None,
+) -> list[Experiment]:
+    """Return the experiments of one dataset/architecture pair.
+
+    Args:
+        dataset: a key of `gravity.datasets.DATASETS`.
+        architecture: one of `gravity.models.ARCHITECTURES`.
+        optimizers: the optimizers to compare. Defaults to all.
+        arguments: for each optimizer, the arguments that differ from the paper's.
+        seeds: one run each. Defaults to a single run with seed 0.
+        width, epochs, batch_size, train_size: as in `Experiment`.
+
+    Raises:
+        ValueError: as `Experiment`, or `arguments` names an optimizer that
+            isn't among `optimizers`.
+    """
+    optimizers = tuple(optimizers)
+    changes = dict(arguments or {})
+    for name in changes:
+        _choice("arguments", name, optimizers)
+    return [
+        Experiment(
+            dataset=dataset,
+            architecture=architecture,
+            optimizer=optimizer,
+            arguments={
+                **paper_arguments(dataset, architecture, optimizer),
+                **changes.get(optimizer, {}),
+            },
+            width=width,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            train_size=train_size,
+        )
+        for optimizer in optimizers
+        for seed in seeds
+    ]

@@ -1,0 +1,260 @@
+"""The Gravity optimizer for Keras 3, on any of its backends."""
+
+import math
+import random
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import keras
+import numpy as np
+from keras import ops
+
+LearningRate: TypeAlias = (
+    float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
+)
+N = TypeVar("N", int, float)
+
+
+@keras.saving.register_keras_serializable(package="gravity")
+class Gravity(keras.optimizers.Optimizer):
+    r"""Optimizer that implements the Gravity algorithm.
+
+    Gravity takes the loss for a height and lets every weight roll down its slope. Two
+    things tell it from gradient descent with momentum. Steep gradients are bent back,
+    the more so the larger the largest one of the tensor is, so that no step can blow
+    up; and the moving average over the steps begins with a weight of one half and
+    lengthens as there is more to average over. It keeps one further tensor for each
+    variable, the velocity, which begins as noise.
+
+    For every variable $W$ with gradient $G$, at update $t = 0, 1, 2, \dots$:
+
+    $$\hat\beta = \frac{\beta t + 1}{t + 2}, \qquad
+    \zeta = \frac{G}{1 + (G \max|G|)^2}, \qquad
+    V \leftarrow \hat\beta V + (1 - \hat\beta) \zeta, \qquad
+    W \leftarrow W - l V$$
+
+    with $V_0 \sim \mathcal{N}(0, \alpha / l_0)$. The maximum goes over the whole
+    tensor; a gradient of zero is no special case.
+
+    Example:
+
+    >>> import gravity, keras
+    >>> variable = keras.Variable([1.0, -2.0])
+    >>> optimizer = gravity.Gravity(learning_rate=0.1, alpha=0.0)
+    >>> optimizer.apply([keras.ops.array([1.0, -2.0])], [variable])
+    >>> print(variable.numpy().round(3))
+    [ 0.99  -1.994]
+
+    Args:
+        learning_rate: The learning rate l, a positive float, a
+            `keras.optimizers.schedules.LearningRateSchedule`, or a callable that takes
+            no arguments and returns the value to use. Defaults to `0.1`.
+        alpha: The scale of the first, random displacement: it is about half of this,
+            whatever the learning rate is. A number, 0 or more; 0 starts without noise.
+            Defaults to `0.01`.
+        beta: What the parameter of the moving average grows to, from 0 to 1. The
+            average goes over about 1 / (1 - beta) updates. Defaults to `0.9`.
+        seed: What the initial velocities are drawn from, an integer, 0 or more. Each
+            variable's follow from the seed and the variable's place among those that
+            the optimizer is built with, and are the same on all backends and devices.
+            Defaults to `None`, for the seed that Python's `random` would give next.
+            It isn't taken from there, so no other random number changes;
+            `keras.utils.set_random_seed` makes it reproducible, and two optimizers
+            between which nothing is drawn share it. `get_config` has the seed in use.
+        first_step: The t of the first update, 0 or 1. Defaults to `0`, as in the
+            paper's Eq. 28 and Table 2 and in the authors' experiments; 1 is its
+            Algorithm 1 as printed, where the first moving average keeps
+            (beta + 1) / 3 of the initial velocity and not one half.
+        initial_learning_rate: The learning rate l₀ that sets the width of the initial
+            velocity, a number, 0 or more. Defaults to `None`, for the first value of
+            `learning_rate` at the time the optimizer is made; assigning
+            `optimizer.learning_rate` later doesn't change it. Where it is 0, as in a
+            warm-up from 0, alpha / l₀ has no value and the velocity starts at 0: no
+            noise could move a weight at this rate, and any would be magnified as the
+            rate grows. A warning says so; start the warm-up above 0, or give the rate
+            that it leads to here.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
+            name: As in every Keras optimizer. Loss scales are divided out before the
+            update, which isn't proportional to the gradient, and t counts updates, not
+            the batches accumulated for one.
+
+    Raises:
+        ValueError: An argument is not as said above. The message has its name, its
+            value and what is accepted.
+
+    The update is computed in float32, for float64 variables in float64. The velocity
+    is kept in the variable's own type, as Keras keeps its optimizers' state. A model
+    saved with this optimizer loads, and trains on as if it had never stopped, in any
+    process that has imported this class before: `from gravity import Gravity`.
+
+    References:
+        - [Bahrami and Pouriyan Zadeh, Gravity Optimizer: a Kinematic Approach on
+          Optimization in Deep Learning](https://arxiv.org/abs/2101.09192), Algorithm 1
+          and Eq. 20, 22, 23, 26 and 27
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.1,
+        alpha: float = 0.01,
+        beta: float = 0.9,
+        seed: int | None = None,
+        first_step: int = 0,
+        initial_learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            name=name,
+            **kwargs,
+        )
+        self.alpha = _checked(float, "alpha", alpha, "a finite number, 0 or more")
+        self.beta = _checked(float, "beta", beta, "a number from 0 to 1", most=1)
+        if seed is None:
+            seed = _next_seed()
+        self.seed = _checked(int, "seed", seed, "an integer, 0 or more, or None")
+        self.first_step = _checked(int, "first_step", first_step, "0 or 1", most=1)
+        self.initial_learning_rate = self._checked_rate(
+            learning_rate, initial_learning_rate
+        )
+
+    def _checked_rate(self, learning_rate: LearningRate, given: float | None) -> float:
+        """Return what sets the initial velocity's width, having checked both rates."""
+        constant = isinstance(learning_rate, float)
+        value = learning_rate if constant else self.learning_rate
+        first = float(ops.convert_to_numpy(value))
+        # A stored optimizer's rate may have come down to 0.
+        if not 0 <= first < math.inf or (first == 0 and constant and given is None):
+            start = "" if constant else f", which starts at {first}"
+            raise ValueError(
+                "Argument `learning_rate` must be a positive finite float, or a "
+                "schedule or callable that starts at a finite number, 0 or more. "
+                f"Received: learning_rate={learning_rate!r}{start}"
+            )
+        if given is not None:
+            accepted = "a finite number, 0 or more, or None"
+            return _checked(float, "initial_learning_rate", given, accepted)
+        if first == 0 and self.alpha > 0:
+            warnings.warn(
+                "The learning rate starts at 0, so the velocity does too and `alpha` "
+                f"has no effect. Received: learning_rate={learning_rate!r}, "
+                f"alpha={self.alpha}. Start the warm-up above 0, or give "
+                "`initial_learning_rate`.",
+                stacklevel=3,
+            )
+        return first
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Draw the initial velocity of every variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [
+            self.add_optimizer_variables(
+                [variable], "velocity", self._initial_velocity(index)
+            )[0]
+            for index, variable in enumerate(variables)
+        ]
+
+    def _initial_velocity(self, index: int) -> Callable[..., Any]:
+        """Return the initializer of one variable's velocity."""
+        l_0 = self.initial_learning_rate
+        sigma = self.alpha / l_0 if l_0 > 0 else 0.0
+        # Not Keras's random numbers: they depend on the backend. `spawn_key` keeps the
+        # streams of different seeds apart, which a list of seed and index doesn't.
+        seed = np.random.SeedSequence(self.seed, spawn_key=(index,))
+
+        def initializer(shape: Sequence[int], dtype: str) -> Any:
+            noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+            noise *= sigma
+            return ops.cast(noise, dtype)
+
+        return initializer
+
+    def apply(
+        self,
+        grads: Sequence[Any],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Update the variables with their gradients, as every Keras optimizer does."""
+        variables = trainable_variables
+        if variables is None:
+            variables = self._trainable_variables
+        # A sparse gradient may name a row several times. Clipping and max|G| need the
+        # sum, and Keras can neither unscale nor accumulate TensorFlow's kind; only
+        # reshaping makes that dense, and it costs a dense gradient nothing.
+        if len(grads) == len(variables):  # Otherwise Keras says what is wrong.
+            grads = [
+                G
+                if G is None
+                else ops.convert_to_tensor(ops.reshape(G, W.shape), sparse=False)
+                for G, W in zip(grads, variables, strict=True)
+            ]
+        super().apply(grads, trainable_variables)
+
+    def update_step(
+        self, gradient: Any, variable: keras.Variable, learning_rate: Any
+    ) -> None:
+        """Update one variable; the names are the paper's."""
+        V = self.velocities[self._get_variable_index(variable)]
+        dtype = "float64" if V.dtype == "float64" else "float32"
+        G = ops.cast(gradient, dtype)
+        t = ops.cast(self.iterations, dtype) + self.first_step
+        beta_hat = (self.beta * t + 1) / (t + 2)
+        zeta = G / (1 + ops.square(G * ops.max(ops.abs(G))))
+        V_t = beta_hat * ops.cast(V, dtype) + (1 - beta_hat) * zeta
+        step = ops.cast(learning_rate, dtype) * V_t
+        self.assign(V, ops.cast(V_t, V.dtype))
+        self.assign_sub(variable, ops.cast(step, variable.dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this optimizer again."""
+        return {
+            **super().get_config(),
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "seed": self.seed,
+            "first_step": self.first_step,
+            "initial_learning_rate": self.initial_learning_rate,
+        }
+
+
+def _next_seed() -> int:
+    """Return what Python's global random stream would give next, leaving it there."""
+    stream = random.Random()
+    stream.setstate(random.getstate())
+    return stream.getrandbits(32)
+
+
+def _checked(
+    kind: type[N], name: str, value: Any, accepted: str, most: float = math.inf
+) -> N:
+    """Return `value` as `kind`, having checked that it is one, from 0 to `most`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    real = whole or (kind is float and isinstance(value, float | np.floating))
+    if not real or not 0 <= value <= most or value == math.inf:
+        raise ValueError(
+            f"Argument `{name}` must be {accepted}. Received: {name}={value!r}"
+        )
+    return kind(value)

@@ -1,0 +1,229 @@
+"""The run store: one folder a training run, named after what was run."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gravity.experiment import OPTIMIZERS, Experiment
+
+SCHEMA = 1
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+"""A history's columns: training loss and accuracy, test loss and accuracy.
+
+Training values are means over the epoch while the weights change, test values are taken
+after the epoch, both as Keras reports them and the paper plots them.
+"""
+
+History = Mapping[str, Sequence[float]]
+
+
+class RunStoreError(RuntimeError):
+    """A stored run can't be read: its files contradict each other or are damaged."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training run.
+
+    Attributes:
+        experiment: what was run.
+        provenance: with what it was run, and when and for how long.
+        path: the folder it was read from.
+    """
+
+    experiment: Experiment
+    provenance: Mapping[str, Any]
+    path: Path
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """The `METRICS`, one value an epoch; NaN where training diverged.
+
+        Raises:
+            RunStoreError: the file isn't the one that was stored with the run.
+        """
+        text = (self.path / "history.csv").read_bytes()
+        digest = hashlib.sha256(text).hexdigest()
+        if digest != self.provenance["history_sha256"]:
+            raise RunStoreError(
+                f"{self.path / 'history.csv'} has SHA-256 {digest}, but run.json "
+                f"expects {self.provenance['history_sha256']}: the file was changed "
+                "after the run. Delete the folder to make the run again."
+            )
+        rows = list(csv.DictReader(text.decode().splitlines()))
+        return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
+
+
+def default_roots() -> list[Path]:
+    """Return the folders that runs are looked for in; the first is also written to.
+
+    The environment variable `GRAVITY_RUNS` (paths separated as in `PATH`) decides. Else
+    a checkout of the book uses its `_build/runs` and reads `book/results` too, and an
+    installed package uses `gravity-runs` in the working folder.
+    """
+    if named := os.environ.get("GRAVITY_RUNS"):
+        return [Path(root) for root in named.split(os.pathsep) if root]
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "book" / "results").is_dir():
+        return [checkout / "_build" / "runs", checkout / "book" / "results"]
+    return [Path("gravity-runs")]
+
+
+class RunStore:
+    """Runs on disk: atomic to write, named by content, each with its provenance.
+
+    Args:
+        roots: the folders to read; runs are written to the first. Defaults to
+            `default_roots`.
+    """
+
+    def __init__(self, *roots: str | os.PathLike[str]) -> None:
+        self.roots = [Path(root) for root in roots] or default_roots()
+
+    def find(self, experiment: Experiment) -> Run | None:
+        """Return the stored run of `experiment`, or `None`.
+
+        Raises:
+            RunStoreError: a folder of that name holds something else.
+        """
+        for root in self.roots:
+            path = root / experiment.run_id
+            if (path / "run.json").is_file():
+                return _read(path)
+        return None
+
+    def find_all(self, experiments: Iterable[Experiment]) -> list[Run]:
+        """Return those of several runs that are stored."""
+        found = (self.find(experiment) for experiment in experiments)
+        return [run for run in found if run is not None]
+
+    def __iter__(self) -> Iterator[Run]:
+        """Yield every stored run once, by name."""
+        paths = {
+            path.parent.name: path.parent
+            for root in reversed(self.roots)
+            for path in root.glob("[!.]*/run.json")
+        }
+        for name in sorted(paths):
+            yield _read(paths[name])
+
+    def save(
+        self, experiment: Experiment, history: History, provenance: Mapping[str, Any]
+    ) -> Run:
+        """Store a finished run and return it as a reader finds it.
+
+        The folder appears complete or not at all. A run that is stored already is
+        left as it is.
+
+        Raises:
+            ValueError: `history` doesn't hold one number per epoch for every metric.
+        """
+        for metric in METRICS:
+            length = len(history.get(metric, ()))
+            if length != experiment.epochs:
+                raise ValueError(
+                    f"Argument `history` must hold {experiment.epochs} values of "
+                    f"{metric}, one an epoch. Received: {length}"
+                )
+        root = self.roots[0]
+        root.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".", dir=root))
+        try:
+            digest = _write_history(draft / "history.csv", history)
+            record = {
+                "schema": SCHEMA,
+                "experiment": experiment.describe(),
+                "provenance": {**provenance, "history_sha256": digest},
+            }
+            _write(draft / "run.json", json.dumps(record, indent=2).encode() + b"\n")
+            draft.chmod(0o755)
+            _publish(draft, root / experiment.run_id)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return _read(root / experiment.run_id)
+
+
+def in_order(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs by optimizer, in the order of `OPTIMIZERS`, then by seed."""
+    order = list(OPTIMIZERS)
+    return sorted(
+        runs,
+        key=lambda run: (
+            order.index(run.experiment.optimizer),
+            run.experiment.seed,
+            run.experiment.run_id,
+        ),
+    )
+
+
+def code_version() -> dict[str, Any]:
+    """Return the package's version and, in a checkout, its commit and whether dirty."""
+    from gravity import __version__
+
+    package = Path(__file__).parent
+    # Only a repository that tracks this very file says something about the code: an
+    # installed copy may lie inside somebody else's.
+    tracked = ["git", "-C", str(package), "ls-files", "--error-unmatch", "runs.py"]
+    head = ["git", "-C", str(package), "rev-parse", "HEAD"]
+    status = ["git", "-C", str(package), "status", "--porcelain", "--", "."]
+    try:
+        subprocess.run(tracked, check=True, capture_output=True)
+        commit, changes = (
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            for command in (head, status)
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"gravity": __version__, "commit": None, "dirty": None}
+    return {"gravity": __version__, "commit": commit.strip(), "dirty": bool(changes)}
+
+
+def _read(path: Path) -> Run:
+    try:
+        record = json.loads((path / "run.json").read_bytes())
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}, not {record['schema']!r}")
+        experiment = Experiment.from_description(record["experiment"])
+        if experiment.run_id != path.name:
+            raise ValueError(f"it describes the run {experiment.run_id}")
+        return Run(experiment, record["provenance"], path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunStoreError(
+            f"{path / 'run.json'} can't be read as a run: {error}. "
+            "Delete the folder to make the run again."
+        ) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_history(path: Path, history: History) -> str:
+    lines = [",".join(("epoch", *METRICS))]
+    for epoch, values in enumerate(
+        zip(*(history[metric] for metric in METRICS), strict=True), start=1
+    ):
+        lines.append(",".join([str(epoch), *(repr(float(value)) for value in values)]))
+    content = ("\n".join(lines) + "\n").encode()
+    _write(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _publish(draft: Path, final: Path) -> None:
+    """Rename a complete folder into place, unless another process was first."""
+    try:
+        os.rename(draft, final)
+    except OSError:
+        if not (final / "run.json").is_file():
+            raise

@@ -1,0 +1,181 @@
+"""`gravity.experiment` against the paper's Table 5 and section 3.3."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gravity.experiment import Experiment, grid, paper_experiment
+
+SMALL = {"dataset": "digits", "architecture": "vgg16", "optimizer": "gravity"}
+
+# Table 5 as printed, row by row: VGG16 Adam, RMSProp, VGG19 Adam, RMSProp.
+TABLE_5 = """
+mnist            2.50e-04  1.00e-04  2.50e-04  2.50e-05
+fashion_mnist    2.50e-04  5.00e-05  1.00e-05  5.00e-05
+cifar10          1.00e-04  5.00e-05  1.00e-04  2.50e-05
+cifar100_coarse  1.00e-04  2.50e-04  7.50e-05  1.00e-04
+cifar100_fine    1.00e-04  1.00e-04  5.00e-05  1.00e-04
+"""
+
+
+def test_learning_rates_are_those_of_table_5():
+    from gravity.experiment import PAPER_LEARNING_RATES
+
+    printed = {}
+    for row in TABLE_5.split("\n")[1:-1]:
+        dataset, *rates = row.split()
+        for column, rate in zip(
+            [(a, o) for a in ("vgg16", "vgg19") for o in ("adam", "rmsprop")],
+            rates,
+            strict=True,
+        ):
+            printed[dataset, *column] = float(rate)
+    ours = {
+        (*pair, optimizer): rate
+        for pair, rates in PAPER_LEARNING_RATES.items()
+        for optimizer, rate in rates.items()
+    }
+    assert ours == printed
+
+
+def test_paper_settings_are_those_of_section_3_3():
+    adam = paper_experiment("fashion_mnist", "vgg16", "adam")
+    assert adam.arguments == {
+        "learning_rate": 2.5e-4,
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-7,
+    }
+    rmsprop = paper_experiment("fashion_mnist", "vgg19", "rmsprop")
+    assert rmsprop.arguments == {
+        "learning_rate": 5e-5,
+        "rho": 0.9,
+        "momentum": 0,
+        "epsilon": 1e-7,
+        "centered": False,
+    }
+    gravity = paper_experiment("fashion_mnist", "vgg16", "gravity")
+    assert gravity.arguments == {
+        "learning_rate": 0.1,
+        "alpha": 0.01,
+        "beta": 0.9,
+        "first_step": 0,
+    }
+    assert (gravity.width, gravity.epochs, gravity.batch_size) == (1, 100, 128)
+    assert gravity.train_size is None
+
+
+def test_scale_tells_a_reduced_run_from_the_papers():
+    paper = paper_experiment("fashion_mnist", "vgg16", "gravity", seed=3)
+    assert paper.scale == "paper"
+    for change in (
+        {"width": 0.25},
+        {"epochs": 99},
+        {"train_size": 1000},
+        {"arguments": {"alpha": 0.02}},
+    ):
+        assert dataclasses.replace(paper, **change).scale == "reduced"
+    assert dataclasses.replace(paper, epochs=2).scale == "smoke"
+    assert Experiment(**SMALL).scale == "reduced"
+
+
+def test_run_id_names_the_description_and_nothing_else():
+    same = [
+        Experiment(**SMALL),
+        Experiment(**SMALL, width=1, train_size=1437),
+        Experiment(**SMALL, arguments={"alpha": 0.01, "learning_rate": 0.1}),
+    ]
+    assert len({e.run_id for e in same}) == 1
+    changes = [
+        {"width": 0.5},
+        {"epochs": 99},
+        {"batch_size": 127},
+        {"seed": 1},
+        {"train_size": 100},
+        {"arguments": {"alpha": 0.02}},
+        {"optimizer": "adam"},
+        {"architecture": "vgg19"},
+    ]
+    ids = {Experiment(**{**SMALL, **change}).run_id for change in changes}
+    assert len(ids) == len(changes)
+    assert same[0].run_id not in ids
+    assert same[0].run_id.startswith("digits-vgg16-gravity-")
+
+
+def test_run_id_is_the_same_in_another_process():
+    code = (
+        "from gravity.experiment import Experiment;"
+        f"print(Experiment(**{SMALL!r}, arguments={{'alpha': 0.02}}).run_id)"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    ours = Experiment(**SMALL, arguments={"alpha": 0.02}).run_id
+    assert other.stdout.strip() == ours
+
+
+def test_description_survives_json():
+    experiment = Experiment(**SMALL, seed=7, train_size=100, arguments={"alpha": 0})
+    read = json.loads(json.dumps(experiment.describe()))
+    assert Experiment.from_description(read) == experiment
+
+
+def test_description_of_other_training_rules_is_refused():
+    description = Experiment(**SMALL).describe() | {"training_rules": 0}
+    with pytest.raises(ValueError, match="training_rules=0"):
+        Experiment.from_description(description)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "imagenet"}, "`dataset` must be one of .*digits.*imagenet"),
+        ({"architecture": "vgg11"}, "`architecture` .* vgg16, vgg19.*vgg11"),
+        ({"optimizer": "sgd"}, "`optimizer` .*gravity, adam, rmsprop.*sgd"),
+        ({"arguments": {"momentum": 0.9}}, "alpha, beta, first_step.*momentum"),
+        ({"arguments": {"alpha": "0.1"}}, "`alpha` .* float.*alpha='0.1'"),
+        ({"arguments": {"alpha": True}}, "`alpha` .* float.*alpha=True"),
+        ({"arguments": {"alpha": float("nan")}}, "`alpha` .*alpha=nan"),
+        ({"arguments": {"first_step": 0.5}}, "`first_step` .* int.*first_step=0.5"),
+        ({"optimizer": "rmsprop", "arguments": {"centered": 1}}, "centered=1"),
+        ({"width": 0}, "`width` .*width=0"),
+        ({"width": float("nan")}, "`width` .*width=nan"),
+        ({"width": "1"}, "`width` .*width='1'"),
+        ({"epochs": 0}, "`epochs` .*at least 1.*epochs=0"),
+        ({"epochs": 2.0}, "`epochs` .*epochs=2.0"),
+        ({"batch_size": True}, "`batch_size` .*batch_size=True"),
+        ({"seed": -1}, "`seed` .*at least 0.*seed=-1"),
+        ({"train_size": 1438}, "`train_size` .*at most 1437.*1438"),
+    ],
+)
+def test_bad_attribute_is_named_with_its_value(change, message):
+    with pytest.raises(ValueError, match=message):
+        Experiment(**{**SMALL, **change})
+
+
+def test_grid_has_every_optimizer_and_seed():
+    experiments = grid(
+        "digits",
+        "vgg16",
+        optimizers=["gravity", "adam"],
+        arguments={"adam": {"learning_rate": 0.5}},
+        seeds=[0, 1],
+        epochs=3,
+    )
+    assert [(e.optimizer, e.seed) for e in experiments] == [
+        ("gravity", 0),
+        ("gravity", 1),
+        ("adam", 0),
+        ("adam", 1),
+    ]
+    assert experiments[0].arguments["learning_rate"] == 0.1
+    assert experiments[2].arguments["learning_rate"] == 0.5
+    assert {e.epochs for e in experiments} == {3}
+
+
+def test_grid_refuses_arguments_of_an_optimizer_it_does_not_run():
+    with pytest.raises(ValueError, match="`arguments`.*gravity.*adam"):
+        grid("digits", "vgg16", optimizers=["gravity"], arguments={"adam": {}})

@@ -1,0 +1,168 @@
+"""`gravity.training` and the command line, on the real digits."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from gravity import datasets, training
+from gravity.__main__ import main
+from gravity.experiment import Experiment
+from gravity.runs import METRICS, RunStore
+
+SMALL = Experiment(
+    dataset="digits",
+    architecture="vgg16",
+    optimizer="gravity",
+    width=0.0625,
+    epochs=2,
+    batch_size=16,
+    train_size=64,
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return RunStore(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def run(store):
+    return training.train(SMALL, store, progress=False)
+
+
+def test_history_is_what_keras_measures_on_the_same_steps(run):
+    """The same training, written out with train_on_batch and evaluate."""
+    data = datasets.load("digits")
+    model = training.create_model(SMALL)
+    subset = np.sort(np.random.default_rng(0).permutation(len(data.x_train))[:64])
+    for epoch in range(2):
+        order = subset[np.random.default_rng([0, epoch]).permutation(64)]
+        for batch in np.split(order, 4):
+            logs = model.train_on_batch(
+                data.x_train[batch], data.y_train[batch], return_dict=True
+            )
+        assert run.history["loss"][epoch] == pytest.approx(logs["loss"], rel=1e-5)
+        assert run.history["accuracy"][epoch] == pytest.approx(logs["accuracy"])
+        model.reset_metrics()
+        logs = model.evaluate(data.x_test, data.y_test, verbose=0, return_dict=True)
+        assert run.history["val_loss"][epoch] == pytest.approx(logs["loss"], rel=1e-5)
+        assert run.history["val_accuracy"][epoch] == pytest.approx(logs["accuracy"])
+        model.reset_metrics()
+
+
+def test_run_says_with_what_it_was_made(run):
+    made = run.provenance
+    assert made["versions"]["keras"] == keras.__version__
+    assert made["backend"] == keras.backend.backend()
+    assert "cpu" in made["device"].lower()
+    assert made["seconds"] > 0
+    assert made["started"].endswith("+00:00")
+    assert {"gravity", "commit", "dirty"} <= made.keys()
+
+
+def test_stored_run_is_loaded_not_trained(run, store):
+    again = training.train(SMALL, store, progress=False)
+    assert again.provenance == run.provenance
+
+
+def test_stored_run_is_loaded_without_a_backend(run, store):
+    code = (
+        "import sys; from gravity import training; from gravity.runs import RunStore;"
+        "from gravity.experiment import Experiment;"
+        f"training.train({SMALL!r}, RunStore({str(store.roots[0])!r}));"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_seed_decides_weights_velocity_and_order(store):
+    other = dataclasses.replace(SMALL, seed=1)
+    first, again, second = (
+        training.create_model(experiment) for experiment in (SMALL, SMALL, other)
+    )
+    for model in (first, again, second):
+        model.optimizer.build(model.trainable_variables)
+    values = [
+        [np.asarray(v) for v in (*model.weights, *model.optimizer.variables)]
+        for model in (first, again, second)
+    ]
+    for a, b in zip(values[0], values[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    kernels = [v for v in values[0] if v.ndim > 1]
+    others = [v for v in values[2] if v.ndim > 1]
+    assert not any(
+        np.array_equal(a, b) for a, b in zip(kernels, others, strict=True)
+    )
+    orders = [training.epoch_order(e, epoch, 64) for e in (SMALL, other) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(64)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "kind"),
+    [("adam", keras.optimizers.Adam), ("rmsprop", keras.optimizers.RMSprop)],
+)
+def test_peers_are_keras_own_with_the_given_arguments(optimizer, kind):
+    experiment = dataclasses.replace(
+        SMALL, optimizer=optimizer, arguments={"learning_rate": 0.0125}
+    )
+    created = training.create_optimizer(experiment)
+    assert type(created) is kind
+    config = created.get_config()
+    for name, value in experiment.arguments.items():
+        assert config[name] == pytest.approx(value)
+
+
+def test_diverged_training_is_kept_as_an_outcome(tmp_path):
+    wild = dataclasses.replace(
+        SMALL, optimizer="rmsprop", arguments={"learning_rate": 1e20}
+    )
+    run = training.train(wild, RunStore(tmp_path), progress=False)
+    assert not np.isfinite(run.history["loss"][-1])
+    assert RunStore(tmp_path).find(wild).history.keys() == set(METRICS)
+
+
+def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GRAVITY_RUNS", str(tmp_path))
+    command = (
+        "train --dataset digits --architecture vgg16 --optimizer gravity "
+        "--argument alpha=0.04 --width 0.0625 --epochs 1 --batch-size 16 "
+        "--train-size 32 --seed 3"
+    )
+    assert main(command.split()) == 0
+    experiment = dataclasses.replace(
+        SMALL, arguments={"alpha": 0.04}, epochs=1, train_size=32, seed=3
+    )
+    record = json.loads((tmp_path / experiment.run_id / "run.json").read_text())
+    assert record["experiment"]["arguments"]["alpha"] == 0.04
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    assert capsys.readouterr().out.startswith(experiment.run_id)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--dataset imagenet", "`dataset` must be one of"),
+        ("--optimizer sgd", "`optimizer` must be one of gravity, adam, rmsprop"),
+        ("--argument momentum=0.9", "alpha, beta, first_step"),
+        ("--epochs 0", "`epochs` must be an integer, at least 1"),
+    ],
+)
+def test_command_line_names_what_is_wrong(change, message, capsys):
+    command = "train --dataset digits --architecture vgg16 --optimizer gravity"
+    assert main([*command.split(), *change.split()]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_importing_gravity_loads_no_backend():
+    code = (
+        "import sys, gravity; import gravity.runs, gravity.experiment, gravity.training;"
+        "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
