@@ -34,7 +34,7 @@ def setup_cell() -> str:
 
 
 def pair_chapter(template: nbformat.NotebookNode, pair: str, note: str) -> str:
-    """Return the chapter of one dataset/architecture pair, as the text of a notebook."""
+    """Return the chapter of one dataset/architecture pair, as a notebook's text."""
     chapter = copy.deepcopy(template)
     dataset, _, architecture = pair.rpartition("_")
     words = {

@@ -12,7 +12,7 @@ from gravity.experiment import TITLES
 from gravity.runs import Run, code_version, in_order
 
 if TYPE_CHECKING:
-    from IPython.display import HTML
+    from IPython.display import HTML, Markdown
 
 COMPLETE = {"gravity": {"complete": True}}
 """Metadata of the output that a chapter writes last, by which it is known to have run
@@ -69,6 +69,18 @@ def _is_a(value: object, kind: Any) -> bool:
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, int | float if kind is float else container or kind)
+
+
+def say(text: str) -> "Markdown":
+    """Return a paragraph with numbers that a cell computed.
+
+    Args:
+        text: Markdown with mathematics and links, usually an f-string. It reads the
+            same in the book, in Jupyter and in Colab.
+    """
+    from IPython.display import Markdown
+
+    return Markdown(text)
 
 
 def run_card(runs: Sequence[Run]) -> "HTML":

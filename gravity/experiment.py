@@ -87,18 +87,21 @@ def _argument(
     optimizer: str, name: str, value: object, default: float | int | bool
 ) -> float | int | bool:
     """One optimizer argument, as the type of its default."""
-    kind = type(default)
-    fits = (
-        isinstance(value, kind)
-        if kind is bool or isinstance(value, bool)
-        else isinstance(value, int | float) and math.isfinite(value)
+    if isinstance(default, bool) and isinstance(value, bool):
+        return value
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    ):
+        if isinstance(default, float):
+            return float(value)
+        if not isinstance(default, bool) and value == int(value):
+            return int(value)
+    raise ValueError(
+        f"Argument `{name}` of {optimizer} must be of type {type(default).__name__}. "
+        f"Received: {name}={value!r}"
     )
-    if not fits or (kind is int and value != int(value)):  # type: ignore[call-overload]
-        raise ValueError(
-            f"Argument `{name}` of {optimizer} must be of type {kind.__name__}. "
-            f"Received: {name}={value!r}"
-        )
-    return kind(value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from gravity.runs import Run, in_order
 
 # Okabe and Ito's colours, safe for colour-blind readers; the dashes tell the lines
 # apart in greyscale.
-STYLES: Mapping[str, Mapping[str, str]] = {
+STYLES: Mapping[str, Mapping[str, Any]] = {
     "gravity": {"color": "#D55E00", "linestyle": "-"},
     "adam": {"color": "#0072B2", "linestyle": "--"},
     "rmsprop": {"color": "#009E73", "linestyle": "-."},

@@ -88,7 +88,7 @@ def create_optimizer(experiment: Experiment) -> "keras.optimizers.Optimizer":
 
     from gravity.optimizer import Gravity
 
-    arguments = dict(experiment.arguments)
+    arguments: dict[str, Any] = dict(experiment.arguments)
     if experiment.optimizer == "gravity":
         return Gravity(**arguments, seed=experiment.seed)
     classes = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}

@@ -177,5 +177,5 @@ def test_grid_has_every_optimizer_and_seed():
 
 
 def test_grid_refuses_arguments_of_an_optimizer_it_does_not_run():
-    with pytest.raises(ValueError, match="`arguments`.*gravity.*adam"):
+    with pytest.raises(ValueError, match=r"`arguments`.*gravity.*adam"):
         grid("digits", "vgg16", optimizers=["gravity"], arguments={"adam": {}})

@@ -95,10 +95,10 @@ def test_seed_decides_weights_velocity_and_order(store):
         np.testing.assert_array_equal(a, b)
     kernels = [v for v in values[0] if v.ndim > 1]
     others = [v for v in values[2] if v.ndim > 1]
-    assert not any(
-        np.array_equal(a, b) for a, b in zip(kernels, others, strict=True)
-    )
-    orders = [training.epoch_order(e, epoch, 64) for e in (SMALL, other) for epoch in (0, 1)]
+    assert not any(np.array_equal(a, b) for a, b in zip(kernels, others, strict=True))
+    orders = [
+        training.epoch_order(e, epoch, 64) for e in (SMALL, other) for epoch in (0, 1)
+    ]
     assert all(sorted(order) == list(range(64)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
 
@@ -162,7 +162,7 @@ def test_command_line_names_what_is_wrong(change, message, capsys):
 
 def test_importing_gravity_loads_no_backend():
     code = (
-        "import sys, gravity; import gravity.runs, gravity.experiment, gravity.training;"
+        "import sys, gravity.runs, gravity.experiment, gravity.training;"
         "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
