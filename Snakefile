@@ -15,6 +15,7 @@ BUILD = Path(config.get("build", "_build")) / PROFILE
 SOURCE = BUILD / "source"
 STORE = RunStore(*(root.absolute() for root in default_roots()))
 PYTHON = shlex.quote(sys.executable)
+JUPYTER_BOOK = shlex.quote(str(Path(sys.executable).with_name("jupyter-book")))
 
 # Chapters find the runs where the rules put them, whatever folder they run in.
 os.environ["GRAVITY_RUNS"] = os.pathsep.join(map(str, STORE.roots))
@@ -35,9 +36,9 @@ def pages(entry):
     return []
 
 
+# For each profile, the parameters of every chapter that doesn't run with its own.
 PROFILES = {
-    path.stem: read_yaml(path)["pairs"]
-    for path in sorted(Path("book/profiles").glob("*.yaml"))
+    path.stem: read_yaml(path) for path in sorted(Path("book/profiles").glob("*.yaml"))
 }
 if PROFILE not in PROFILES:
     raise WorkflowError(
@@ -77,10 +78,11 @@ def settings(pair):
     return {"TRAIN": False}
 
 
-SETTINGS = {pair: settings(pair) for pair in PAIRS}
+SETTINGS = PROFILES[PROFILE] | {pair: settings(pair) for pair in PAIRS}
 RUNS = {
-    pair: experiments(pair, values) if values.get("TRAIN", True) else []
-    for pair, values in SETTINGS.items()
+    pair: experiments(pair, SETTINGS[pair])
+    for pair in PAIRS
+    if SETTINGS[pair].get("TRAIN", True)
 }
 EXPERIMENTS = {run.run_id: run for runs in RUNS.values() for run in runs}
 
@@ -127,6 +129,7 @@ rule book:
         "_toc.yml",
         [str(path) for path in sorted(Path("book").rglob("*.md"))],
         [str(path) for path in sorted(Path("book/_static").iterdir())],
+        [str(path) for path in sorted(Path("book/_ext").glob("*.py"))],
         "book/references.bib",
         [str(path) for path in sorted(Path("gravity").glob("*.py"))],
     output:
@@ -145,9 +148,10 @@ rule book:
         " && cp _config.yml _toc.yml {params.source}"
         " && cp -r book {params.source}/book"
         " && cp gravity/*.py {params.source}/gravity"
-        " && {PYTHON} -m jupyter_book.cli.main build -n -W --keep-going"
+        " && {JUPYTER_BOOK} build -n -W --keep-going"
         " --path-output {params.build}/sphinx {params.source} > {log} 2>&1"
         " && cp -r {params.build}/sphinx/_build/html {params.build}/html"
+        " && mkdir -p {params.build}/html/_static/mathjax"
         " && cp \"$({PYTHON} -c 'import mathjax; print(*mathjax.__path__)')\""
         "/static/mathjax/es5/tex-svg.js {params.build}/html/_static/mathjax/"
 

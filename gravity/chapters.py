@@ -94,7 +94,8 @@ def run_card(runs: Sequence[Run]) -> "HTML":
         "Data": f"{dataset.title}: {images:,} of {dataset.train_size:,} training "
         f"images, {dataset.test_size:,} test images, {dataset.classes} classes",
         "Network": f"{TITLES[first.architecture]}, width {first.width:g}",
-        "Budget": f"{first.epochs} epochs in batches of {first.batch_size}",
+        "Budget": f"{first.epochs} epoch{'s' * (first.epochs > 1)} "
+        f"in batches of {first.batch_size}",
         "Seeds": ", ".join(map(str, sorted({run.experiment.seed for run in runs}))),
     }
     for run in in_order(runs):

@@ -40,7 +40,6 @@ def set_style() -> None:
         {
             "figure.facecolor": "white",
             "figure.dpi": 100,
-            "savefig.bbox": "tight",
             "font.size": 10,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -66,12 +65,15 @@ def training_curves(runs: Sequence[Run]) -> Figure:
         The figure: training loss and accuracy above, test loss and accuracy below.
     """
     runs = in_order(runs)
-    figure, axes = plt.subplots(2, 2, figsize=(8, 5.6), sharex=True, layout="tight")
+    figure, axes = plt.subplots(
+        2, 2, figsize=(8, 5.6), sharex=True, layout="constrained"
+    )
     for letter, axis, (metric, label) in zip(
         "abcd", axes.flat, PANELS.items(), strict=True
     ):
         axis.set_ylabel(label)
         axis.set_title(f"({letter})", loc="left", fontsize=10)
+        axis.ticklabel_format(axis="y", useOffset=False)
         if not runs:
             axis.text(0.5, 0.5, "no run stored", ha="center", transform=axis.transAxes)
         for optimizer in dict.fromkeys(run.experiment.optimizer for run in runs):
@@ -86,6 +88,8 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     for axis in axes[1]:
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    if runs and max(run.experiment.epochs for run in runs) == 1:
+        axes[0, 0].set_xlim(0, 2)
     if runs:
         handles, labels = axes.flat[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(handles))
@@ -104,7 +108,7 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
         C classes, as a dashed line.
     """
     figure, axes = plt.subplots(
-        1, len(arguments), figsize=(8, 2.8), sharey=True, layout="tight"
+        1, len(arguments), figsize=(8, 2.8), sharey=True, layout="constrained"
     )
     for axis, (optimizer, argument) in zip(
         np.atleast_1d(axes), arguments.items(), strict=True
@@ -132,7 +136,9 @@ def _curve(
     mean = [
         scale * sum(values) / len(values) for values in zip(*histories, strict=True)
     ]
-    axis.plot(epochs, mean, label=TITLES[optimizer], **STYLES[optimizer])
+    # One epoch makes no line.
+    marker = "o" if len(mean) == 1 else None
+    axis.plot(epochs, mean, label=TITLES[optimizer], marker=marker, **STYLES[optimizer])
     if len(histories) > 1:
         for history in histories:
             axis.plot(
