@@ -12,6 +12,9 @@ import nbformat
 import pytest
 import yaml
 
+from gravity.experiment import grid
+from gravity.runs import RunStore
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 
@@ -204,3 +207,37 @@ def test_readme_shows_a_picture_that_exists():
     readme = (ROOT / "README.md").read_text()
     for path in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme):
         assert (ROOT / path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_quick_profile_has_the_settings_that_won_the_study():
+    """One seed and six tries for each optimizer, judged by the last training loss."""
+    settings = nbformat.read(ROOT / "notebooks/benchmark/settings.ipynb", as_version=4)
+    (parameters,) = (
+        cell.source
+        for cell in settings.cells
+        if "parameters" in cell.metadata.get("tags", [])
+    )
+    tried: dict = {}
+    exec(parameters, tried)
+    quick = yaml.safe_load((ROOT / "book/profiles/quick.yaml").read_text())
+    scale = {"width": tried["WIDTH"], "epochs": tried["EPOCHS"]}
+    scale |= {"batch_size": tried["BATCH_SIZE"], "seeds": [tried["SEED"]]}
+    for optimizer, argument, values in (
+        ("gravity", "alpha", tried["ALPHAS"]),
+        ("adam", "learning_rate", tried["ADAM_RATES"]),
+        ("rmsprop", "learning_rate", tried["RMSPROP_RATES"]),
+    ):
+        assert len(values) == 6
+        losses = {}
+        for value in values:
+            (one,) = grid(
+                tried["DATASET"],
+                tried["ARCHITECTURE"],
+                optimizers=[optimizer],
+                arguments={optimizer: {argument: value}},
+                **scale,
+            )
+            run = RunStore(ROOT / "book/results").find(one)
+            losses[value] = run.history["loss"][-1]
+        chosen = quick["digits_vgg16"]["ARGUMENTS"][optimizer][argument]
+        assert chosen == min(losses, key=losses.get)
