@@ -118,6 +118,7 @@ def arguments(run: Run) -> str:
 def results_table(runs: Sequence[Run]) -> "HTML":
     """Return the final and best values of every run as a table.
 
+    Arguments have a column where an optimizer's runs differ in them.
     "Left the plateau" is the first epoch whose training loss is below 90 % of ln C, the
     loss of guessing among C classes; a dash says that there is none.
     """
@@ -132,10 +133,31 @@ def results_table(runs: Sequence[Run]) -> "HTML":
         "Left the plateau (epoch)": lambda run: str(plateau_left(run) or "–"),
         "Training time": lambda run: f"{run.provenance['seconds']:,.0f} s",
     }
+    varied = _varied_arguments(runs)
+    if any(varied.values()):
+        columns["Arguments"] = lambda run: ", ".join(
+            f"{name} = {run.experiment.arguments[name]:g}"
+            for name in varied[run.experiment.optimizer]
+        )
+    order = list(columns)
+    if "Arguments" in columns:
+        order.insert(1, order.pop())
     return table(
-        list(columns),
-        [[cell(run) for cell in columns.values()] for run in in_order(runs)],
+        order, [[columns[name](run) for name in order] for run in in_order(runs)]
     )
+
+
+def _varied_arguments(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """For each optimizer, the names of the arguments that its runs differ in."""
+    values: dict[str, dict[str, set[float]]] = {}
+    for run in runs:
+        for name, value in run.experiment.arguments.items():
+            seen = values.setdefault(run.experiment.optimizer, {})
+            seen.setdefault(name, set()).add(value)
+    return {
+        optimizer: [name for name, each in seen.items() if len(each) > 1]
+        for optimizer, seen in values.items()
+    }
 
 
 def winners(runs: Sequence[Run]) -> "HTML":

@@ -121,7 +121,11 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
         guessing = math.log(DATASETS[runs[0].experiment.dataset].classes)
         axis.axhline(guessing, color="#666666", linestyle="--", linewidth=1)
         color = STYLES[optimizer]["color"]
-        axis.semilogx(*zip(*points, strict=True), marker="o", color=color)
+        axis.loglog(*zip(*points, strict=True), marker="o", color=color)
+        axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        axis.set_xticks([value for value, _ in points[::2]])
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.set_title(TITLES[optimizer], loc="left", fontsize=10)
         axis.set_xlabel(argument.replace("_", " "))
     np.atleast_1d(axes)[0].set_ylabel("Final training loss")

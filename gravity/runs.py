@@ -153,12 +153,13 @@ class RunStore:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Return the runs by optimizer, in the order of `OPTIMIZERS`, then by seed."""
+    """Return the runs by optimizer, in the order of `OPTIMIZERS`, arguments and seed."""
     order = list(OPTIMIZERS)
     return sorted(
         runs,
         key=lambda run: (
             order.index(run.experiment.optimizer),
+            tuple(run.experiment.arguments.values()),
             run.experiment.seed,
             run.experiment.run_id,
         ),
