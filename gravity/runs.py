@@ -153,7 +153,7 @@ class RunStore:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """Return the runs by optimizer, in the order of `OPTIMIZERS`, arguments and seed."""
+    """Return the runs by optimizer in the order of `OPTIMIZERS`, arguments and seed."""
     order = list(OPTIMIZERS)
     return sorted(
         runs,
