@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
+from gravity.claims import FIGURES
 from gravity.datasets import DATASETS
 from gravity.experiment import TITLES
 
@@ -37,11 +38,19 @@ def pair_chapter(template: nbformat.NotebookNode, pair: str, note: str) -> str:
     """Return the chapter of one dataset/architecture pair, as a notebook's text."""
     chapter = copy.deepcopy(template)
     dataset, _, architecture = pair.rpartition("_")
+    figure_number = FIGURES.get((dataset, architecture))
+    if figure_number is None:
+        chapter.cells = [
+            cell
+            for cell in chapter.cells
+            if "paper" not in cell.metadata.get("tags", [])
+        ]
     words = {
         "DATASET × ARCHITECTURE": f"{DATASETS[dataset].title} × {TITLES[architecture]}",
         "fig-curves-template": f"fig-curves-{pair.replace('_', '-')}",
         'DATASET: str = "digits"': f'DATASET: str = "{dataset}"',
         'ARCHITECTURE: str = "vgg16"': f'ARCHITECTURE: str = "{architecture}"',
+        "PAPER_FIGURE": str(figure_number),
         "NOTE": note.strip(),
     }
     for cell in chapter.cells:

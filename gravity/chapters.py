@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from gravity import datasets
+from gravity.claims import Claim, mean_history
 from gravity.experiment import TITLES
-from gravity.runs import Run, code_version, in_order
+from gravity.runs import History, Run, code_version, in_order
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -160,6 +161,51 @@ def _varied_arguments(runs: Sequence[Run]) -> dict[str, list[str]]:
     }
 
 
+def verdicts(
+    statements: Sequence[Claim],
+    authors: Mapping[str, History],
+    runs: Sequence[Run],
+) -> "HTML":
+    """Return a table of statements with what the data say of each.
+
+    Args:
+        statements: the paper's, about one pair.
+        authors: the authors' history for each optimizer; may be empty.
+        runs: ours; the histories of several seeds are averaged. May be empty.
+    """
+    seeds: dict[str, list[History]] = {}
+    for run in runs:
+        seeds.setdefault(run.experiment.optimizer, []).append(run.history)
+    ours = {name: mean_history(each) for name, each in seeds.items()}
+    rows = []
+    for statement in statements:
+        cells = [statement.text]
+        for histories in (authors, ours):
+            verdict = statement.judge(histories)
+            cells.append(f"{verdict.answer}: {verdict.evidence}")
+        rows.append(cells)
+    return table(["The paper says", "The authors' runs", "Our runs"], rows, prose=True)
+
+
+def ways_to_run(pair: str) -> "HTML":
+    """Return the commands that make a chapter's runs at the paper's scale.
+
+    Args:
+        pair: the chapter's name, as in `mnist_vgg16`.
+    """
+    chapter = f"notebooks/benchmark/{pair}.ipynb"
+    rows = {
+        "On this machine": f"python -m gravity execute {chapter} -o {pair}.ipynb",
+        "On a cluster": "snakemake --profile book/cluster/slurm "
+        f"--config profile=paper -- _build/paper/source/{chapter}",
+        "In Colab": "open this page with the rocket at its top, choose a TPU or GPU "
+        "runtime and run all cells; then "
+        "python -m gravity runs export FILE there and "
+        "python -m gravity runs import FILE here",
+    }
+    return _html(f'<div class="gravity-card">{_definitions(rows)}</div>')
+
+
 def winners(runs: Sequence[Run]) -> "HTML":
     """Return a table of each optimizer's run with the smallest last training loss."""
     best: dict[str, Run] = {}
@@ -202,16 +248,26 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> "HTML":
-    """Return a table; its first column heads the rows."""
+def table(
+    header: Iterable[str], rows: Iterable[Iterable[str]], *, prose: bool = False
+) -> "HTML":
+    """Return a table; its first column heads the rows.
+
+    Args:
+        header: the columns' names.
+        rows: for each row the cells, as plain text.
+        prose: whether the cells are sentences, which wrap, rather than numbers.
+            Defaults to `False`.
+    """
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
     body = ""
     for row in rows:
         first, *rest = (html.escape(cell) for cell in row)
         cells = "".join(f"<td>{cell}</td>" for cell in rest)
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
+    kind = "gravity-table gravity-prose" if prose else "gravity-table"
     return _html(
-        '<div class="gravity-table"><table class="table"><thead><tr>'
+        f'<div class="{kind}"><table class="table"><thead><tr>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

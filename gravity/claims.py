@@ -480,3 +480,8 @@ PAIR_CLAIMS: Mapping[tuple[str, str], Sequence[Claim]] = {
     ),
 }
 """Section 4: for each dataset and architecture, what the paper says of its figure."""
+
+FIGURES: Mapping[tuple[str, str], int] = {
+    pair: number for number, pair in enumerate(PAIR_CLAIMS, start=10)
+}
+"""The number of the paper's figure that shows each pair."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from gravity.datasets import DATASETS
 from gravity.experiment import TITLES
-from gravity.runs import Run, in_order
+from gravity.runs import History, Run, in_order
 
 # Okabe and Ito's colours, safe for colour-blind readers; the dashes tell the lines
 # apart in greyscale.
@@ -64,35 +64,60 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     Returns:
         The figure: training loss and accuracy above, test loss and accuracy below.
     """
-    runs = in_order(runs)
+    histories: dict[str, list[History]] = {}
+    for run in in_order(runs):
+        histories.setdefault(run.experiment.optimizer, []).append(run.history)
+    return _four_panels(histories, "Runs of this book")
+
+
+def published_curves(histories: Mapping[str, History]) -> Figure:
+    """Draw the authors' histories as the paper's Figs. 10 to 19 do.
+
+    Args:
+        histories: one for each optimizer. Without one the panels say so.
+
+    Returns:
+        The figure, as `training_curves`, on a grey ground to be told apart from it.
+    """
+    figure = _four_panels(
+        {name: [history] for name, history in histories.items()}, "The authors' runs"
+    )
+    for axis in figure.axes:
+        axis.set_facecolor("#F0F0F0")
+    return figure
+
+
+def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figure:
     figure, axes = plt.subplots(
         2, 2, figsize=(8, 5.6), sharex=True, layout="constrained"
     )
     for letter, axis, (metric, label) in zip(
         "abcd", axes.flat, PANELS.items(), strict=True
     ):
+        percent = label.endswith("(%)")
         axis.set_ylabel(label)
         axis.set_title(f"({letter})", loc="left", fontsize=10)
         axis.ticklabel_format(axis="y", useOffset=False)
-        if not runs:
+        if not histories:
             axis.text(0.5, 0.5, "no run stored", ha="center", transform=axis.transAxes)
-        for optimizer in dict.fromkeys(run.experiment.optimizer for run in runs):
-            histories = [
-                run.history[metric]
-                for run in runs
-                if run.experiment.optimizer == optimizer
-            ]
-            _curve(axis, histories, optimizer, percent=label.endswith("(%)"))
-        if label.endswith("(%)"):
+        for optimizer, each in histories.items():
+            _curve(axis, [history[metric] for history in each], optimizer, percent)
+        if percent:
             axis.set_ylim(bottom=0)
     for axis in axes[1]:
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    if runs and max(run.experiment.epochs for run in runs) == 1:
-        axes[0, 0].set_xlim(0, 2)
-    if runs:
+    if histories:
+        if max(len(one["loss"]) for each in histories.values() for one in each) == 1:
+            axes[0, 0].set_xlim(0, 2)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(handles))
+        figure.legend(
+            handles,
+            labels,
+            title=title,
+            loc="outside upper center",
+            ncols=len(handles),
+        )
     return figure
 
 
