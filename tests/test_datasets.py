@@ -576,7 +576,7 @@ def test_official_files_are_debians_but_for_the_gzip_header(tmp_path):
         assert sha256(official) == digest
         put(tmp_path / "fashion_mnist", {name: official})
         alone = replace(file, content_sha256="", installed=None)
-        assert datasets._fetch(alone, spec, tmp_path) == official
+        assert datasets._fetch(alone, spec.title, spec.files, tmp_path) == official
 
 
 def test_digits_are_scikit_learns():
