@@ -473,7 +473,7 @@ def _parse_npz(data: bytes) -> Arrays:
                 _scale(arrays["x_test"]),
                 arrays["y_test"].astype(np.int32),
             )
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise DatasetError(f"The npz file can't be read: {error}") from error
 
 
