@@ -30,6 +30,7 @@ import numpy as np
 import pytest
 
 from gravity import datasets
+from gravity.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -1149,3 +1150,141 @@ def test_import_is_light():
         "sys.exit(bool({'keras', 'sklearn', 'tensorflow'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_command_line_fetches_and_lists(source, server, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("GRAVITY_DATA", str(tmp_path / "cache"))
+    spec = source.spec(f"{server.url}/a")
+    monkeypatch.setattr(
+        datasets,
+        "DATASETS",
+        {
+            "digits": datasets.DATASETS["digits"],
+            "other": replace(spec, title="Other", files=(datasets.File("x", (), ""),)),
+            "any": spec,
+        },
+    )
+
+    def listed(*names):
+        assert main(["data", *names]) == 0
+        return [line.split() for line in capsys.readouterr().out.splitlines()]
+
+    title = source.base.title.split()
+    assert listed() == [
+        ["digits", "Digits", "comes", "with", "a", "package"],
+        ["other", "Other", "missing"],
+        ["any", *title, "missing"],
+    ]
+    assert server.requests == []
+    folder = str((tmp_path / "cache" / source.paths[0]).parent)
+    assert listed("any") == [["any", *title, folder]]
+    assert cached(tmp_path) == source.files
+    assert listed()[-1] == ["any", *title, folder]
+    assert len(server.requests) == len(source.files)
+
+
+def test_command_line_says_what_is_missing(refusing, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("GRAVITY_DATA", str(tmp_path / "cache"))
+    spec = make_source("cifar10").spec(refusing)
+    monkeypatch.setitem(datasets.DATASETS, "cifar10", spec)
+    assert main(["data", "cifar10"]) == 1
+    assert str(tmp_path / "cache" / spec.files[0].path) in capsys.readouterr().err
+    assert main(["data", "imagenet"]) == 1
+    assert "`name` must be one of digits, mnist" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return make_datasets.write(tmp_path_factory.mktemp("generated"))
+
+
+def generated(manifest):
+    return datasets._with_generated(datasets._OFFICIAL, str(manifest))
+
+
+def test_official_datasets_need_no_manifest():
+    assert datasets._with_generated(datasets._OFFICIAL, None) is datasets._OFFICIAL
+    assert datasets._with_generated(datasets._OFFICIAL, "") is datasets._OFFICIAL
+
+
+def test_generated_datasets_load_and_say_so(manifest, monkeypatch, tmp_path):
+    specs = generated(manifest)
+    monkeypatch.setattr(datasets, "DATASETS", specs)
+    assert list(specs) == list(datasets._OFFICIAL)
+    assert specs["digits"] is datasets._OFFICIAL["digits"]
+    before = sorted(manifest.parent.rglob("*"))
+    for name in TABLE_3:
+        official = datasets._OFFICIAL[name]
+        dataset = datasets.load(name, cache=tmp_path / "cache")
+        assert dataset.x_train.shape == (200, *official.shape)
+        assert dataset.x_test.shape == (100, *official.shape)
+        assert dataset.classes == official.classes
+        assert specs[name].title == f"{official.title} (generated)"
+        assert re.fullmatch("generated-[0-9a-f]{12}", specs[name].data)
+    # They stay where they are, and nothing is asked of the network.
+    assert not (tmp_path / "cache").exists()
+    assert sorted(manifest.parent.rglob("*")) == before
+    assert not any(file.urls for name in TABLE_3 for file in specs[name].files)
+
+
+def test_environment_names_the_manifest(manifest):
+    script = (
+        "from gravity import datasets; d = datasets.load('cifar100_coarse');"
+        "print(datasets.DATASETS['cifar100_coarse'].title, len(d.x_train))"
+    )
+    environment = {**os.environ, "GRAVITY_DATA_MANIFEST": str(manifest)}
+    printed = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed == "CIFAR-100 (coarse) (generated) 200\n"
+
+
+def test_generated_files_are_made_alike_and_differ_by_seed(manifest, tmp_path):
+    again = make_datasets.write(tmp_path / "again")
+    other = make_datasets.write(tmp_path / "other", seed=1)
+    assert again.read_bytes() == manifest.read_bytes()
+    for name in TABLE_3:
+        assert generated(again)[name].data == generated(manifest)[name].data
+        assert generated(other)[name].data != generated(manifest)[name].data
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged and not used:RuntimeWarning")
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_generated_files_are_checked(damage, monkeypatch, tmp_path):
+    manifest = make_datasets.write(tmp_path / "generated")
+    file = manifest.parent / "cifar-10" / "cifar-10-python.tar.gz"
+    file.unlink() if damage == "missing" else file.write_bytes(b"x")
+    monkeypatch.setattr(datasets, "DATASETS", generated(manifest))
+    with pytest.raises(datasets.DatasetError, match=f"{file} is {damage}. It is not"):
+        datasets.load("cifar10", cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"datasets": []}',
+        '{"datasets": {"imagenet": {}}}',
+        '{"datasets": {"mnist": {}}}',
+        '{"datasets": {"mnist": {"train_size": 1, "test_size": 1, "files": {}}}}',
+    ],
+)
+def test_refuses_a_bad_manifest(text, tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(datasets.DatasetError, match=f"{path} can't be read as a"):
+        generated(path)
+
+
+def test_refuses_a_manifest_that_is_not_there(tmp_path):
+    with pytest.raises(datasets.DatasetError, match="No such file"):
+        generated(tmp_path / "manifest.json")
+    with pytest.raises(datasets.DatasetError, match="must be an absolute path"):
+        generated("manifest.json")
