@@ -109,6 +109,8 @@ def train_arguments(wildcards):
     """The run's description, as arguments of `python -m gravity train`."""
     described = EXPERIMENTS[wildcards.run].describe()
     del described["training_rules"]
+    # Generated data are named by the environment, which the job inherits.
+    described.pop("data", None)
     optimizer_arguments = described.pop("arguments")
     words = [
         word

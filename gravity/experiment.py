@@ -122,6 +122,8 @@ class Experiment:
         batch_size: images a step. Defaults to 128.
         seed: of initial weights, initial velocity and shuffling. Defaults to 0.
         train_size: number of training images, `None` (the default) for all of them.
+        data: the files that the images come from, a `Spec.data` of `gravity.datasets`.
+            Defaults to what `gravity.datasets.load` gives here.
 
     Raises:
         ValueError: an attribute is not of the kind said above; the message names it,
@@ -139,6 +141,7 @@ class Experiment:
     batch_size: int = 128
     seed: int = 0
     train_size: int | None = None
+    data: str = ""
 
     def __post_init__(self) -> None:
         _choice("dataset", self.dataset, datasets.DATASETS)
@@ -158,9 +161,18 @@ class Experiment:
         _integer("epochs", self.epochs, 1)
         _integer("batch_size", self.batch_size, 1)
         _integer("seed", self.seed, 0)
+        present = datasets.DATASETS[self.dataset]
+        object.__setattr__(self, "data", self.data or present.data)
+        if self.is_generated and not self.data.startswith("generated-"):
+            raise ValueError(
+                "Argument `data` must be 'official' or the fingerprint of generated "
+                f"data, 'generated-…'. Received: data={self.data!r}"
+            )
         if self.train_size is not None:
             _integer("train_size", self.train_size, 1)
-            available = datasets.DATASETS[self.dataset].train_size
+        # How many images other data have isn't known here.
+        if self.train_size is not None and self.data == present.data:
+            available = present.train_size
             if self.train_size > available:
                 raise ValueError(
                     f"Argument `train_size` must be at most {available}, all training "
@@ -170,8 +182,14 @@ class Experiment:
                 object.__setattr__(self, "train_size", None)
 
     def describe(self) -> dict[str, Any]:
-        """Return the description as plain JSON types, complete and in a fixed order."""
-        return {"training_rules": TRAINING_RULES, **asdict(self)}
+        """Return the description as plain JSON types, complete and in a fixed order.
+
+        `data` is part of it for generated data only.
+        """
+        description = {"training_rules": TRAINING_RULES, **asdict(self)}
+        if not self.is_generated:
+            del description["data"]
+        return description
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> "Experiment":
@@ -187,37 +205,54 @@ class Experiment:
                 f"`training_rules` must be {TRAINING_RULES}. "
                 f"Received: training_rules={rules!r}"
             )
-        return cls(**fields)
+        return cls(**{"data": datasets.OFFICIAL, **fields})
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether the images are generated ones, which no result may be drawn from."""
+        return self.data != datasets.OFFICIAL
 
     @property
     def run_id(self) -> str:
         """The run's name: readable parts and a hash of the description."""
         text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return f"{self.dataset}-{self.architecture}-{self.optimizer}-{digest}"
+        mark = "generated-" if self.is_generated else ""
+        return f"{mark}{self.dataset}-{self.architecture}-{self.optimizer}-{digest}"
 
     @property
     def title(self) -> str:
         """The run as a reader would name it, without its numbers."""
         return (
-            f"{datasets.DATASETS[self.dataset].title} × {TITLES[self.architecture]} × "
+            f"{self.dataset_title} × {TITLES[self.architecture]} × "
             f"{TITLES[self.optimizer]}"
         )
 
     @property
+    def dataset_title(self) -> str:
+        """The dataset as a reader would name it; generated data are called so."""
+        title = datasets.DATASETS[self.dataset].title.removesuffix(datasets.GENERATED)
+        return title + (datasets.GENERATED if self.is_generated else "")
+
+    @property
     def is_papers(self) -> bool:
         """Whether this is one of the paper's own 30 settings, but for the seed."""
-        if (self.dataset, self.architecture) not in PAPER_LEARNING_RATES:
+        pair = (self.dataset, self.architecture)
+        if self.is_generated or pair not in PAPER_LEARNING_RATES:
             return False
         paper = paper_experiment(self.dataset, self.architecture, self.optimizer)
-        return self == replace(paper, seed=self.seed)
+        return self == replace(paper, seed=self.seed, data=self.data)
 
     @property
     def scale(self) -> str:
-        """`paper`, `reduced` or `smoke`: how far the run is from the paper's settings.
+        """How far the run is from the paper's: one of the four words below.
 
-        `smoke` is a run too short to mean anything (fewer than 3 epochs).
+        `generated` is a run on generated data, whatever its settings, `paper` one with
+        the paper's settings, `smoke` one too short to mean anything (fewer than 3
+        epochs) and `reduced` any other.
         """
+        if self.is_generated:
+            return "generated"
         if self.is_papers:
             return "paper"
         return "smoke" if self.epochs < 3 else "reduced"

@@ -34,10 +34,20 @@ def train(
         experiment: what to run.
         store: where to look for the run and to keep it. Defaults to `RunStore()`.
         progress: whether to show a bar with one step an epoch. Defaults to `True`.
+
+    Raises:
+        ValueError: the run isn't stored, and is one on other data than
+            `gravity.datasets.load` gives here.
     """
     store = RunStore() if store is None else store
     if stored := store.find(experiment):
         return stored
+    present = datasets.DATASETS[experiment.dataset].data
+    if experiment.data != present:
+        raise ValueError(
+            f"Argument `experiment` must be one on the data that are loaded here, "
+            f"{present}. Received: {experiment.run_id} with data={experiment.data!r}"
+        )
     data = datasets.load(experiment.dataset)
     started = datetime.now(UTC)
     clock = time.perf_counter()

@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 
+import make_datasets
 import pytest
 
+from gravity import datasets
 from gravity.experiment import Experiment, grid, paper_experiment
 
 SMALL = {"dataset": "digits", "architecture": "vgg16", "optimizer": "gravity"}
@@ -179,3 +181,88 @@ def test_grid_has_every_optimizer_and_seed():
 def test_grid_refuses_arguments_of_an_optimizer_it_does_not_run():
     with pytest.raises(ValueError, match=r"`arguments`.*gravity.*adam"):
         grid("digits", "vgg16", optimizers=["gravity"], arguments={"adam": {}})
+
+
+# What these runs were called before generated data could be described.
+NAMES = {
+    "digits-vgg16-gravity-65b51550e551": Experiment(**SMALL),
+    "fashion_mnist-vgg19-rmsprop-0b46f1bd15b7": paper_experiment(
+        "fashion_mnist", "vgg19", "rmsprop", seed=3
+    ),
+    "fashion_mnist-vgg16-adam-55ae0e5d69b6": Experiment(
+        dataset="fashion_mnist",
+        architecture="vgg16",
+        optimizer="adam",
+        width=0.25,
+        epochs=5,
+        train_size=1000,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_on_official_data_keep_their_names(name):
+    assert NAMES[name].run_id == name
+    assert "data" not in NAMES[name].describe()
+    assert not NAMES[name].is_generated
+
+
+@pytest.fixture
+def generated(tmp_path, monkeypatch):
+    manifest = make_datasets.write(tmp_path / "generated")
+    specs = datasets._with_generated(datasets._OFFICIAL, str(manifest))
+    monkeypatch.setattr(datasets, "DATASETS", specs)
+    return specs
+
+
+def test_run_on_generated_data_passes_for_no_other(generated, monkeypatch):
+    made = paper_experiment("mnist", "vgg16", "adam")
+    assert made.is_generated
+    assert (made.scale, made.is_papers) == ("generated", False)
+    assert made.title == "MNIST (generated) × VGG16 × Adam"
+    assert made.describe()["data"] == generated["mnist"].data
+    assert made.run_id.startswith("generated-mnist-vgg16-adam-")
+    other = dataclasses.replace(made, data="generated-000000000000")
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "DATASETS", datasets._OFFICIAL)
+        real = paper_experiment("mnist", "vgg16", "adam")
+        assert (real.scale, real.is_papers) == ("paper", True)
+        # The rest of the name is another too.
+        hashes = {run.run_id.split("-")[-1] for run in (real, made, other)}
+        assert len(hashes) == 3
+    # The digits are the real ones still.
+    assert Experiment(**SMALL).run_id == "digits-vgg16-gravity-65b51550e551"
+    for data in ("", made.data):
+        assert dataclasses.replace(made, epochs=1, data=data).scale == "generated"
+
+
+def test_descriptions_mean_the_same_with_and_without_a_manifest(generated, monkeypatch):
+    made = Experiment(dataset="mnist", architecture="vgg16", optimizer="adam")
+    assert Experiment.from_description(made.describe()) == made
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "DATASETS", datasets._OFFICIAL)
+        elsewhere = Experiment.from_description(made.describe())
+        assert elsewhere.run_id == made.run_id
+        assert elsewhere.title == made.title
+        assert elsewhere.scale == "generated"
+        real = paper_experiment("mnist", "vgg16", "adam")
+        reduced = dataclasses.replace(real, train_size=10_000)
+        ids = real.run_id, reduced.run_id
+    # More images than are here, of data that aren't here.
+    for run, run_id in zip((real, reduced), ids, strict=True):
+        here = Experiment.from_description(run.describe())
+        assert (here.run_id, here.title) == (run_id, "MNIST × VGG16 × Adam")
+        assert not here.is_generated
+    assert Experiment.from_description(real.describe()).is_papers
+
+
+def test_sizes_are_the_generated_ones(generated):
+    whole = Experiment(dataset="mnist", architecture="vgg16", optimizer="adam")
+    assert dataclasses.replace(whole, train_size=200) == whole
+    with pytest.raises(ValueError, match="`train_size` must be at most 200"):
+        dataclasses.replace(whole, train_size=201)
+
+
+def test_data_must_be_official_or_generated():
+    with pytest.raises(ValueError, match=r"`data` must be 'official'.*data='mine'"):
+        Experiment(**SMALL, data="mine")

@@ -127,6 +127,13 @@ def test_diverged_training_is_kept_as_an_outcome(tmp_path):
     assert RunStore(tmp_path).find(wild).history.keys() == set(METRICS)
 
 
+def test_trains_on_no_other_data_than_described(tmp_path):
+    other = dataclasses.replace(SMALL, data="generated-000000000000")
+    with pytest.raises(ValueError, match=r"loaded here, official.*='generated-0"):
+        training.train(other, RunStore(tmp_path), progress=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRAVITY_RUNS", str(tmp_path))
     command = (
