@@ -8,7 +8,8 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11; do \
 	python$$v -c 'import venv' 2>/dev/null && command -v python$$v && break; done)
 
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --quiet rules host reason
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --rerun-triggers mtime \
+	--quiet rules host reason
 
 .DEFAULT_GOAL := help
 

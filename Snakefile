@@ -1,18 +1,34 @@
-"""Runs → executed chapters → book. `make book` calls it; so can you, with --dry-run."""
+"""Runs → executed chapters → book. `make book` calls it; so can you, with --dry-run.
+
+Call it with `--rerun-triggers mtime`: a stored run stays as it is when the rule that
+would make it changes.
+"""
 
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
+PROFILE = config.get("profile", "quick")
+BUILD = Path(config.get("build", "_build")) / PROFILE
+
+# The smoke scale trains on generated files. `gravity` reads the variable on import.
+if PROFILE == "smoke":
+    MANIFEST = (BUILD / "data/manifest.json").absolute()
+    if not MANIFEST.exists():
+        command = [sys.executable, "tests/make_datasets.py", str(MANIFEST.parent)]
+        subprocess.run(command, check=True)
+    os.environ["GRAVITY_DATA_MANIFEST"] = str(MANIFEST)
+
 from gravity.experiment import grid
 from gravity.runs import RunStore, default_roots
 
-PROFILE = config.get("profile", "quick")
-BUILD = Path(config.get("build", "_build")) / PROFILE
 SOURCE = BUILD / "source"
+# Real data are the same for all profiles, and so are the runs on them.
+DATA = BUILD / "data" if PROFILE == "smoke" else BUILD.parent / "data"
 STORE = RunStore(*(root.absolute() for root in default_roots()))
 PYTHON = shlex.quote(sys.executable)
 JUPYTER_BOOK = shlex.quote(str(Path(sys.executable).with_name("jupyter-book")))
@@ -60,30 +76,36 @@ PAIRS = [
 def experiments(pair, settings):
     """The runs that a profile's settings ask for in one pair's chapter."""
     dataset, _, architecture = pair.rpartition("_")
-    settings = {name.lower(): value for name, value in settings.items()}
-    return grid(dataset, architecture, **settings)
+    values = {
+        name.lower(): value for name, value in settings.items() if name != "TRAIN"
+    }
+    return grid(dataset, architecture, **values)
 
 
 def settings(pair):
     """A pair's parameters.
 
-    A pair that the profile leaves out shows what is stored at another profile's scale.
+    A pair that the profile leaves out shows what is stored at the largest scale.
     """
     if pair in PROFILES[PROFILE]:
         return PROFILES[PROFILE][pair]
-    for name in ("fashion", "quick"):
+    for name in ("paper", "preview", "fashion", "quick"):
         values = PROFILES[name].get(pair)
-        if values and all(map(STORE.find, experiments(pair, values))):
+        if values is not None and any(map(STORE.find, experiments(pair, values))):
             return values | {"TRAIN": False}
     return {"TRAIN": False}
 
 
+def shown(pair):
+    """The runs that a pair's chapter trains or reads."""
+    asked = experiments(pair, SETTINGS[pair])
+    if SETTINGS[pair].get("TRAIN", True):
+        return asked
+    return [run for run in asked if STORE.find(run)]
+
+
 SETTINGS = PROFILES[PROFILE] | {pair: settings(pair) for pair in PAIRS}
-RUNS = {
-    pair: experiments(pair, SETTINGS[pair])
-    for pair in PAIRS
-    if SETTINGS[pair].get("TRAIN", True)
-}
+RUNS = {pair: shown(pair) for pair in PAIRS}
 EXPERIMENTS = {run.run_id: run for runs in RUNS.values() for run in runs}
 
 
@@ -94,7 +116,10 @@ def run_file(experiment):
 
 
 def chapter_runs(wildcards):
-    return [run_file(run) for run in RUNS.get(Path(wildcards.chapter).name, ())]
+    """The runs of a pair's chapter; the overview needs all of them."""
+    name = Path(wildcards.chapter).name
+    runs = EXPERIMENTS.values() if name == "overview" else RUNS.get(name, ())
+    return [run_file(run) for run in runs]
 
 
 def chapter_parameters(wildcards):
@@ -108,7 +133,8 @@ def chapter_parameters(wildcards):
 def train_arguments(wildcards):
     """The run's description, as arguments of `python -m gravity train`."""
     described = EXPERIMENTS[wildcards.run].describe()
-    del described["training_rules"]
+    for name in ("training_rules", "data"):
+        described.pop(name, None)
     # Generated data are named by the environment, which the job inherits.
     described.pop("data", None)
     optimizer_arguments = described.pop("arguments")
@@ -162,6 +188,7 @@ rule chapter:
     """A chapter, executed from top to bottom."""
     input:
         "notebooks/{chapter}.ipynb",
+        f"book/profiles/{PROFILE}.yaml",
         chapter_runs,
         [str(path) for path in sorted(Path("gravity").glob("*.py"))],
     output:
@@ -177,8 +204,29 @@ rule chapter:
         " > {log} 2>&1"
 
 
+rule data:
+    """A dataset's files, downloaded once for all runs."""
+    output:
+        touch(DATA / "{dataset}.fetched"),
+    log:
+        BUILD / "logs/data/{dataset}.log",
+    message:
+        "Fetching {wildcards.dataset}"
+    localrule: True
+    shell:
+        "{PYTHON} -m gravity data {wildcards.dataset} > {log} 2>&1"
+
+
+def data_file(wildcards):
+    """What a run needs first; nothing when it is stored."""
+    run = EXPERIMENTS[wildcards.run]
+    return [] if STORE.find(run) else [DATA / f"{run.dataset}.fetched"]
+
+
 rule run:
     """A training run. Nothing but its description decides whether it's up to date."""
+    input:
+        ancient(data_file),
     output:
         STORE.roots[0] / "{run}/run.json",
     log:

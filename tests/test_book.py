@@ -24,7 +24,8 @@ def make(folder, *targets):
     return subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "--cores", "2", "--nolock"),
-            *("--rerun-incomplete", "--config", "profile=smoke", f"build={folder}"),
+            *("--rerun-incomplete", "--rerun-triggers", "mtime"),
+            *("--config", "profile=smoke", f"build={folder}"),
             *targets,
         ],
         cwd=ROOT,
