@@ -22,6 +22,8 @@ if PROFILE == "smoke":
         command = [sys.executable, "tests/make_datasets.py", str(MANIFEST.parent)]
         subprocess.run(command, check=True)
     os.environ["GRAVITY_DATA_MANIFEST"] = str(MANIFEST)
+    # Nor do runs of this scale belong among the others.
+    os.environ.setdefault("GRAVITY_RUNS", f"{BUILD / 'runs'}{os.pathsep}book/results")
 
 from gravity.experiment import grid
 from gravity.runs import RunStore, default_roots

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from gravity import datasets
 from gravity.claims import Claim, mean_history
-from gravity.experiment import TITLES
+from gravity.experiment import OPTIMIZERS, PAPER_LEARNING_RATES, TITLES
 from gravity.runs import History, Run, code_version, in_order
 
 if TYPE_CHECKING:
@@ -147,6 +147,67 @@ def results_table(runs: Sequence[Run]) -> "HTML":
     return table(
         order, [[columns[name](run) for name in order] for run in in_order(runs)]
     )
+
+
+def datasets_table() -> "HTML":
+    """Return the paper's datasets with their sizes, as its Table 3."""
+    papers = dict.fromkeys(dataset for dataset, _ in PAPER_LEARNING_RATES)
+    rows = []
+    for name in papers:
+        spec = datasets.DATASETS[name]
+        height, width, channels = spec.shape
+        rows.append(
+            [
+                spec.title,
+                f"{height} × {width} × {channels}",
+                f"{spec.train_size:,}",
+                f"{spec.test_size:,}",
+                str(spec.classes),
+                f"{spec.train_size // spec.classes:,}",
+            ]
+        )
+    header = ["Dataset", "Shape", "Training images", "Test images", "Classes"]
+    return table([*header, "Training images a class"], rows)
+
+
+def settings_table() -> "HTML":
+    """Return the learning rates that the paper uses, as its Table 5."""
+    rows = [
+        [
+            f"{datasets.DATASETS[dataset].title} × {TITLES[architecture]}",
+            f"{OPTIMIZERS['gravity']['learning_rate']:g}",
+            *(f"{rates[name]:g}" for name in ("adam", "rmsprop")),
+        ]
+        for (dataset, architecture), rates in PAPER_LEARNING_RATES.items()
+    ]
+    return table(["Pair", "Gravity", "Adam", "RMSprop"], rows)
+
+
+def store_table(runs: Iterable[Run]) -> "HTML":
+    """Return what is stored, a row for runs that differ in seed or arguments only."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in in_order(runs):
+        each = run.experiment
+        images = each.train_size or datasets.DATASETS[each.dataset].train_size
+        key = (
+            each.title,
+            each.scale,
+            f"{each.width:g}",
+            f"{each.epochs}",
+            f"{each.batch_size}",
+            f"{images:,}",
+        )
+        groups.setdefault(key, []).append(run)
+    rows = [
+        [
+            *key,
+            str(len(group)),
+            f"{sum(run.provenance['seconds'] for run in group) / 60:,.0f} min",
+        ]
+        for key, group in sorted(groups.items())
+    ]
+    header = ["Runs of", "Scale", "Width", "Epochs", "Batch", "Training images"]
+    return table([*header, "Runs", "Training time"], rows)
 
 
 def _varied_arguments(runs: Sequence[Run]) -> dict[str, list[str]]:
