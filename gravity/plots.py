@@ -241,7 +241,7 @@ def valley(curvatures: Sequence[float], paths: Mapping[str, NDArray[Any]]) -> Fi
         1, len(paths), figsize=(8, 3.9), sharex=True, sharey=True, layout="tight"
     )
     reach = 1.15 * np.abs(np.concatenate(list(paths.values()))).max(axis=0)
-    across, along = (np.linspace(-far, far, 201) for far in reach)
+    across, along = (np.linspace(-far, far, 61) for far in reach)
     height = 0.5 * (
         curvatures[0] * across[None, :] ** 2 + curvatures[1] * along[:, None] ** 2
     )
