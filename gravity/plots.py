@@ -1,5 +1,6 @@
 """The figures that several chapters share."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +9,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
 
+from gravity import kinematics
 from gravity.datasets import DATASETS
 from gravity.experiment import TITLES
 from gravity.runs import History, Run, in_order
@@ -19,6 +22,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "gravity": {"color": "#D55E00", "linestyle": "-"},
     "adam": {"color": "#0072B2", "linestyle": "--"},
     "rmsprop": {"color": "#009E73", "linestyle": "-."},
+    "gradient_descent": {"color": "#000000", "linestyle": ":"},
 }
 """How each optimizer is drawn, in every chapter."""
 
@@ -155,6 +159,157 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
         axis.set_xlabel(argument.replace("_", " "))
     np.atleast_1d(axes)[0].set_ylabel("Final training loss")
     return figure
+
+
+def inclined_plane(slope: float) -> Figure:
+    """Draw the inclined plane with its two coordinate systems: Fig. 1.
+
+    Both systems start at one point, as Eq. 2 and Eq. 3 take it. The ball lies a unit
+    of length from there, and the arrows of the acceleration and of its part along the
+    plane are to one scale.
+
+    Args:
+        slope: the plane's slope g = dL/dW, of either sign.
+
+    Returns:
+        The figure. Its arrows have the names of what they stand for as their `gid`:
+        `W`, `L`, `x`, `y`, `a_L` and `a_x`.
+    """
+    theta = float(kinematics.slope_angle(slope))
+    along = np.array([math.cos(theta), math.sin(theta)])
+    across = np.array([-math.sin(theta), math.cos(theta)])
+    fall = np.array([0.0, -0.5])
+    red, blue = STYLES["gravity"]["color"], STYLES["adam"]["color"]
+    figure, axis = plt.subplots(figsize=(7, 4.4), layout="tight")
+    wedge = [(0.0, 0.0), tuple(1.45 * along), (1.45 * along[0], 0.0)]
+    axis.add_patch(mpl.patches.Polygon(wedge, color="#EEEEEE", zorder=0))
+    axis.plot(*np.outer(along, [0, 1.45]), color="#777777", linewidth=3)
+    _arrow(axis, "W", [0, 0], [1.6, 0], [0.06, 0])
+    _arrow(axis, "L", [0, 0], [0, 1.15], [0, 0.06])
+    _arrow(axis, "x", [0, 0], 1.6 * along, 0.06 * along, color=blue)
+    _arrow(axis, "y", [0, 0], 0.6 * across, 0.06 * across, color=blue)
+    ball = along + 0.07 * across
+    axis.add_patch(mpl.patches.Circle(tuple(ball), 0.07, color="#E69F00", zorder=1))
+    _arrow(axis, "a_L", ball, ball + fall, [0.08, 0], color=red)
+    part = ball + (fall @ along) * along
+    _arrow(axis, "a_x", ball, part, 0.09 * across, color=red)
+    axis.plot(*np.stack([ball + fall, part], axis=1), ":", color=red, linewidth=1.2)
+    low, high = sorted([0.0, math.degrees(theta)])
+    axis.add_patch(mpl.patches.Arc((0, 0), 0.7, 0.7, theta1=low, theta2=high))
+    middle = 0.43 * np.array([math.cos(theta / 2), math.sin(theta / 2)])
+    axis.text(middle[0], middle[1], r"$\theta$", fontsize=13, va="center", ha="center")
+    axis.set_aspect("equal")
+    axis.margins(0.08)
+    axis.axis("off")
+    return figure
+
+
+def step_functions(
+    gradients: ArrayLike,
+    *,
+    gravity: Sequence[tuple[float, float]] = (),
+    descent: Sequence[float] = (),
+) -> Figure:
+    """Draw steps against the gradient that causes them: Figs. 2 to 5.
+
+    Args:
+        gradients: the gradients dL/dW to draw over, increasing.
+        gravity: a pair (l, m) of learning rate and max-step gradient for each curve of
+            Gravity. A dot marks its longest step on either side. Defaults to none.
+        descent: a learning rate for each line of gradient descent. Defaults to none.
+
+    Returns:
+        The figure. Where Gravity is in it, lines of gradient descent leave it above
+        and below, at two and a half times Gravity's longest step.
+    """
+    gradients = np.asarray(gradients, dtype=float)
+    figure, axis = plt.subplots(figsize=(6.5, 3.8), layout="tight")
+    axis.axhline(0, color="#999999", linewidth=0.8, zorder=1)
+    axis.axvline(0, color="#999999", linewidth=0.8, zorder=1)
+    shown_m = len({m for _, m in gravity}) > 1
+    looks = zip(
+        ["#D55E00", "#0072B2", "#009E73", "#CC79A7"],
+        ["-", "--", "-.", (0, (5, 1, 1, 1, 1, 1))],
+        strict=True,
+    )
+    for (color, dashes), (rate, m) in zip(
+        itertools.cycle(looks), gravity, strict=False
+    ):
+        label = f"Gravity, $l$ = {rate:g}" + (f", $m$ = {m:g}" if shown_m else "")
+        steps = np.asarray(kinematics.gravity_step(gradients, rate, m))
+        axis.plot(gradients, steps, color=color, linestyle=dashes, label=label)
+        peak = float(kinematics.largest_step(rate, m))
+        axis.plot([-m, m], [peak, -peak], "o", color=color, markersize=5)
+    for number, rate in enumerate(descent):
+        axis.plot(
+            gradients,
+            np.asarray(kinematics.gradient_descent_step(gradients, rate)),
+            label=f"Gradient descent, $l$ = {rate:g}",
+            linewidth=1.4 + 0.8 * number,
+            **STYLES["gradient_descent"],
+        )
+    if gravity:
+        bound = 2.5 * max(float(kinematics.largest_step(*pair)) for pair in gravity)
+        axis.set_ylim(-bound, bound)
+    axis.set_xlim(gradients[0], gradients[-1])
+    axis.set_xlabel("Gradient $g$ = d$L$/d$W$")
+    axis.set_ylabel(r"Step $\Delta W$")
+    axis.legend(loc="best")
+    return figure
+
+
+def valley(curvatures: Sequence[float], paths: Mapping[str, NDArray[Any]]) -> Figure:
+    """Draw what optimizers do in a quadratic valley, seen from above: Fig. 6.
+
+    Args:
+        curvatures: the two curvatures c of the loss ½ c₁ W₁² + ½ c₂ W₂².
+        paths: the weights after every step, of shape `(steps + 1, 2)`, by the title
+            of the panel that they are drawn in.
+
+    Returns:
+        The figure, a panel for each path, all over the same part of the valley. The
+        start is a white dot, the minimum a cross, and darker is higher.
+    """
+    figure, axes = plt.subplots(
+        1, len(paths), figsize=(8, 3.9), sharex=True, sharey=True, layout="tight"
+    )
+    reach = 1.15 * np.abs(np.concatenate(list(paths.values()))).max(axis=0)
+    across, along = (np.linspace(-far, far, 61) for far in reach)
+    height = 0.5 * (
+        curvatures[0] * across[None, :] ** 2 + curvatures[1] * along[:, None] ** 2
+    )
+    levels = height.max() * np.linspace(0, 1, 13) ** 2
+    for axis, (title, path) in zip(np.atleast_1d(axes), paths.items(), strict=True):
+        axis.grid(visible=False)
+        axis.contourf(across, along, height, levels, cmap="Greys", vmax=2 * levels[-1])
+        axis.plot(*path.T, "-o", color="black", linewidth=1.2, markersize=4)
+        axis.plot(*path[0], "o", color="white", markeredgecolor="black", zorder=3)
+        axis.plot(0, 0, "x", color="black", markersize=8, zorder=3)
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.set_xlabel("Weight $W_1$")
+    np.atleast_1d(axes)[0].set_ylabel("Weight $W_2$")
+    return figure
+
+
+def _arrow(
+    axis: plt.Axes,
+    name: str,
+    start: ArrayLike,
+    end: ArrayLike,
+    label: ArrayLike,
+    color: str = "black",
+) -> None:
+    tail, tip = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
+    arrow = axis.annotate(
+        "",
+        xy=tuple(tip),
+        xytext=tuple(tail),
+        arrowprops={"arrowstyle": "-|>", "color": color, "shrinkA": 0, "shrinkB": 0},
+    )
+    arrow.set_gid(name)
+    axis.update_datalim([tip, tail])
+    x, y = tip + np.asarray(label)
+    axis.text(x, y, f"${name}$", color=color, fontsize=13, ha="center", va="center")
 
 
 def _curve(

@@ -1,0 +1,197 @@
+"""`gravity.plots`: what is drawn, against formulas that the module doesn't use."""
+
+import itertools
+import math
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from gravity import plots
+
+GRADIENTS = np.linspace(-6, 6, 241)
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with mpl.rc_context():
+        plots.set_style()
+        yield
+    plt.close("all")
+
+
+def by_angle(gradients, rate, m):
+    """Gravity's step from the sine of twice the plane's angle."""
+    return -rate * m / 2 * np.sin(2 * np.arctan2(gradients, m))
+
+
+def curves(figure):
+    """What the legend names, as arrays by label."""
+    (axis,) = figure.axes
+    return {
+        line.get_label(): np.column_stack(line.get_data())
+        for line in axis.lines
+        if not line.get_label().startswith("_")
+    }
+
+
+def dots(figure):
+    """The places of the marked longest steps."""
+    (axis,) = figure.axes
+    return [
+        tuple(map(float, place))
+        for line in axis.lines
+        if line.get_marker() == "o"
+        for place in zip(*line.get_data(), strict=True)
+    ]
+
+
+def arrows(figure):
+    """The drawn arrows as pairs (tail, tip), by their name."""
+    (axis,) = figure.axes
+    return {
+        text.get_gid(): (np.array(text.xyann), np.array(text.xy))
+        for text in axis.texts
+        if text.get_gid()
+    }
+
+
+@pytest.mark.parametrize("slope", [0.75, 2.0, -1.5])
+def test_fig_1_shows_plane_axes_and_accelerations(slope):
+    figure = plots.inclined_plane(slope)
+    (axis,) = figure.axes
+    drawn = {name: tip - tail for name, (tail, tip) in arrows(figure).items()}
+    assert set(drawn) == {"W", "L", "x", "y", "a_L", "a_x"}
+    # The global axes are level and upright, the local ones lie along and across.
+    assert drawn["W"][1] == drawn["L"][0] == 0
+    assert drawn["x"][1] / drawn["x"][0] == pytest.approx(slope)
+    assert drawn["x"] @ drawn["y"] == pytest.approx(0, abs=1e-12)
+    assert np.cross([*drawn["x"], 0], [*drawn["y"], 0])[2] > 0
+    # a_x lies along the plane, downhill; what is missing to a_L is at right angles.
+    assert drawn["a_L"][0] == 0
+    assert drawn["a_L"][1] < 0
+    assert drawn["a_x"][1] / drawn["a_x"][0] == pytest.approx(slope)
+    assert drawn["a_x"][1] < 0
+    assert (drawn["a_L"] - drawn["a_x"]) @ drawn["a_x"] == pytest.approx(0, abs=1e-12)
+    plane = axis.lines[0]
+    assert np.diff(plane.get_ydata()) / np.diff(plane.get_xdata()) == pytest.approx(
+        slope
+    )
+    words = {text.get_text() for text in axis.texts}
+    assert {"$W$", "$L$", "$x$", "$y$", "$a_L$", "$a_x$", r"$\theta$"} <= words
+
+
+@pytest.mark.parametrize("slope", [0.75, -1.5])
+def test_fig_1_shows_the_angle_and_a_ball_that_touches_the_plane(slope):
+    figure = plots.inclined_plane(slope)
+    (axis,) = figure.axes
+    (arc,) = (p for p in axis.patches if isinstance(p, mpl.patches.Arc))
+    low, high = sorted([0.0, math.degrees(math.atan(slope))])
+    assert (arc.theta1, arc.theta2) == pytest.approx((low, high))
+    (ball,) = (p for p in axis.patches if isinstance(p, mpl.patches.Circle))
+    across, up = ball.center
+    assert (up - slope * across) / math.hypot(1, slope) == pytest.approx(ball.radius)
+    for name in ("a_L", "a_x"):
+        np.testing.assert_allclose(arrows(figure)[name][0], ball.center)
+
+
+def test_fig_2_shows_gradient_descent_as_a_straight_line():
+    ((label, line),) = curves(plots.step_functions(GRADIENTS, descent=[0.1])).items()
+    assert label == "Gradient descent, $l$ = 0.1"
+    np.testing.assert_allclose(line, np.column_stack([GRADIENTS, -GRADIENTS / 10]))
+
+
+def test_fig_3_shows_gravity_beside_gradient_descent():
+    figure = plots.step_functions(GRADIENTS, gravity=[(0.1, 1.0)], descent=[0.1])
+    drawn = curves(figure)
+    assert list(drawn) == ["Gravity, $l$ = 0.1", "Gradient descent, $l$ = 0.1"]
+    bent, straight = drawn.values()
+    np.testing.assert_allclose(bent[:, 1], by_angle(GRADIENTS, 0.1, 1.0), atol=1e-15)
+    np.testing.assert_allclose(straight[:, 1], -GRADIENTS / 10)
+    assert dots(figure) == [(-1.0, 0.05), (1.0, -0.05)]
+    (axis,) = figure.axes
+    assert axis.get_ylim() == pytest.approx((-0.125, 0.125))
+
+
+def test_fig_4_shows_the_longest_step_at_one_gradient_for_both_learning_rates():
+    figure = plots.step_functions(
+        GRADIENTS, gravity=[(0.1, 1.0), (0.25, 1.0)], descent=[0.1, 0.25]
+    )
+    drawn = curves(figure)
+    for rate in (0.1, 0.25):
+        bent = drawn[f"Gravity, $l$ = {rate:g}"]
+        np.testing.assert_allclose(
+            bent[:, 1], by_angle(GRADIENTS, rate, 1.0), atol=1e-15
+        )
+        assert bent[np.argmin(bent[:, 1]), 0] == pytest.approx(1.0)
+        straight = drawn[f"Gradient descent, $l$ = {rate:g}"]
+        np.testing.assert_allclose(straight[:, 1], -rate * GRADIENTS)
+    assert dots(figure) == [(-1.0, 0.05), (1.0, -0.05), (-1.0, 0.125), (1.0, -0.125)]
+
+
+def test_fig_5_shows_the_longest_step_at_each_max_step_gradient():
+    figure = plots.step_functions(
+        GRADIENTS, gravity=[(0.1, 1.25), (0.1, 2.0)], descent=[0.1]
+    )
+    drawn = curves(figure)
+    for m in (1.25, 2.0):
+        bent = drawn[f"Gravity, $l$ = 0.1, $m$ = {m:g}"]
+        np.testing.assert_allclose(bent[:, 1], by_angle(GRADIENTS, 0.1, m), atol=1e-15)
+        assert bent[np.argmin(bent[:, 1]), 0] == pytest.approx(m)
+    assert dots(figure) == [(-1.25, 0.0625), (1.25, -0.0625), (-2.0, 0.1), (2.0, -0.1)]
+
+
+def test_step_functions_can_be_told_apart_without_colour():
+    figure = plots.step_functions(
+        GRADIENTS, gravity=[(0.1, m) for m in (0.5, 1.0, 2.0, 4.0)], descent=[0.1, 0.2]
+    )
+    (axis,) = figure.axes
+    named = [line for line in axis.lines if not line.get_label().startswith("_")]
+    looks = {
+        (str(line.get_linestyle()), str(line._dash_pattern), line.get_linewidth())
+        for line in named
+    }
+    assert len(looks) == len(named) == 6
+
+
+def test_fig_6_shows_the_valley_and_the_paths():
+    curvatures, rate = (2.0, 21.0), 0.1
+    steps = np.arange(13)[:, None]
+    runaway = (1 - rate * np.array(curvatures)) ** steps * [-1.6, 0.35]
+    still = np.tile([-0.5, 0.1], (13, 1))
+    figure = plots.valley(curvatures, {"Runaway": runaway, "Still": still})
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Runaway", "Still"]
+    for axis, path in zip(figure.axes, (runaway, still), strict=True):
+        line, start, minimum = axis.lines
+        np.testing.assert_allclose(np.column_stack(line.get_data()), path)
+        assert np.column_stack(start.get_data()).tolist() == [path[0].tolist()]
+        assert np.column_stack(minimum.get_data()).tolist() == [[0, 0]]
+        assert axis.get_xlim()[0] < path[:, 0].min()
+        assert axis.get_ylim()[1] > path[:, 1].max()
+    (filled,) = figure.axes[0].collections
+    band = 0.02 * filled.levels[-1]
+    bands = itertools.pairwise(filled.levels)
+    for (low, high), outline in zip(bands, filled.get_paths(), strict=True):
+        x, y = outline.vertices.T
+        height = curvatures[0] * x**2 / 2 + curvatures[1] * y**2 / 2
+        assert height.min() > low - band
+        assert height.max() < high + band
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.inclined_plane(0.75),
+        lambda: plots.step_functions(GRADIENTS, gravity=[(0.1, 2.0)], descent=[0.1]),
+        lambda: plots.valley((1.0, 9.0), {"A": np.ones((3, 2)), "B": np.ones((2, 2))}),
+    ],
+    ids=["inclined_plane", "step_functions", "valley"],
+)
+def test_drawings_are_on_white_and_large_enough_to_read(draw):
+    figure = draw()
+    figure.canvas.draw()
+    assert mpl.colors.to_hex(figure.get_facecolor()) == "#ffffff"
+    shown = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip()]
+    assert shown
+    assert min(text.get_fontsize() for text in shown) >= 9
