@@ -151,11 +151,11 @@ def race(
     """
     from IPython.display import HTML
 
-    figure, axis = plt.subplots(figsize=(6, 4), dpi=60, layout="constrained")
+    figure, axis = plt.subplots(figsize=(4.6, 3.2), dpi=80, layout="constrained")
     lines = _paths(axis, loss, paths, minimum, window)
     for line in lines:
         line.set(marker="o", markevery=[-1], markersize=5)
-    axis.legend(fontsize=8, loc="lower left", frameon=True)
+    axis.legend(fontsize=7, loc="lower left", frameon=True)
     updates = len(next(iter(paths.values()))) - 1
 
     def draw(number: int) -> list[Line2D]:
