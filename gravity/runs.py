@@ -1,5 +1,6 @@
 """The run store: one folder a training run, named after what was run."""
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -144,7 +145,8 @@ class RunStore:
                 "experiment": experiment.describe(),
                 "provenance": {**provenance, "history_sha256": digest},
             }
-            _write(draft / "run.json", json.dumps(record, indent=2).encode() + b"\n")
+            text = json.dumps(record, indent=2).encode() + b"\n"
+            write_durably(draft / "run.json", text)
             draft.chmod(0o755)
             _publish(draft, root / experiment.run_id)
         finally:
@@ -202,11 +204,22 @@ def _read(path: Path) -> Run:
         ) from error
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Write a file and return when it is on the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do so."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _write_history(path: Path, history: History) -> str:
@@ -216,7 +229,7 @@ def _write_history(path: Path, history: History) -> str:
     ):
         lines.append(",".join([str(epoch), *(repr(float(value)) for value in values)]))
     content = ("\n".join(lines) + "\n").encode()
-    _write(path, content)
+    write_durably(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -227,3 +240,4 @@ def _publish(draft: Path, final: Path) -> None:
     except OSError:
         if not (final / "run.json").is_file():
             raise
+    sync_folder(final.parent)
