@@ -37,7 +37,7 @@ class Progress:
             it was continued elsewhere.
         history: the `METRICS`, one value for every finished epoch.
         seconds: what the finished epochs took, over all processes.
-        resumed: how often it was continued by a new process.
+        resumed: how often a new process went on with it and finished an epoch.
     """
 
     started: str
@@ -182,7 +182,7 @@ class Checkpoints:
                     f"it was made with, or delete {self.folder} to start it again."
                 )
             del state["experiment"]
-            arrays = [entries[name] for name in sorted(entries) if name != "progress"]
+            arrays = [entries[f"arr_{index}"] for index in range(len(entries) - 1)]
         return Progress(**state), arrays
 
 

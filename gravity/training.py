@@ -68,7 +68,7 @@ def train(
             return stored
         try:
             run = _train(experiment, store, checkpoints, progress)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError):
             print(
                 "\nStopped. Finished epochs are kept; the next ones are computed by\n"
                 f"  {how_to_train(experiment, store)}",
