@@ -132,23 +132,8 @@ def chapter_parameters(wildcards):
     )
 
 
-def train_arguments(wildcards):
-    """The run's description, as arguments of `python -m gravity train`."""
-    described = EXPERIMENTS[wildcards.run].describe()
-    for name in ("training_rules", "data"):
-        described.pop(name, None)
-    # Generated data are named by the environment, which the job inherits.
-    described.pop("data", None)
-    optimizer_arguments = described.pop("arguments")
-    words = [
-        word
-        for name, value in described.items()
-        if value is not None
-        for word in (f"--{name.replace('_', '-')}", str(value))
-    ]
-    for name, value in optimizer_arguments.items():
-        words += ["--argument", f"{name}={value}"]
-    return shlex.join(words)
+def train_command(wildcards):
+    return shlex.join(EXPERIMENTS[wildcards.run].command)
 
 
 rule book:
@@ -234,7 +219,7 @@ rule run:
     log:
         BUILD / "logs/{run}.log",
     params:
-        values=train_arguments,
+        command=train_command,
     message:
         "Training {wildcards.run}"
     # Small networks gain little from a second core: two runs side by side gain more.
@@ -242,4 +227,4 @@ rule run:
     shell:
         "TF_NUM_INTRAOP_THREADS={threads} TF_NUM_INTEROP_THREADS=1"
         " OMP_NUM_THREADS={threads}"
-        " {PYTHON} -m gravity train {params.values} > {log} 2>&1"
+        " {PYTHON} {params.command} > {log} 2>&1"
