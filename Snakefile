@@ -172,6 +172,13 @@ rule book:
         "/static/mathjax/es5/tex-svg.js {params.build}/html/_static/mathjax/"
 
 
+rule runs:
+    """All runs of the profile, and nothing else."""
+    input:
+        [run_file(run) for run in EXPERIMENTS.values()],
+    localrule: True
+
+
 rule chapter:
     """A chapter, executed from top to bottom."""
     input:
@@ -226,6 +233,7 @@ rule run:
         BUILD / "logs/{run}.log",
     params:
         command=train_command,
+        stored=STORE.roots[0] / "{run}/run.json",
     message:
         "Training {wildcards.run}"
     # Small networks gain little from a second core: two runs side by side gain more.
@@ -234,3 +242,5 @@ rule run:
         "TF_NUM_INTRAOP_THREADS={threads} TF_NUM_INTEROP_THREADS=1"
         " OMP_NUM_THREADS={threads}"
         " {PYTHON} {params.command} > {log} 2>&1"
+        # Where pods share no files, Snakemake wants a copy in a place of its own.
+        " && (test -e {output} || cp {params.stored} {output})"

@@ -1,8 +1,9 @@
 """A Slurm cluster of this one machine: `one_node_slurm.py FOLDER COMMAND...`.
 
-It needs Debian's `slurm-wlm` and `munge`, keeps everything in FOLDER, and ends with the
-command. There is no accounting (`sacct`), no limit is enforced (no cgroups), and the node
-claims more cores and memory than it may have, so that jobs that ask for much run here.
+It needs Debian's `slurm-wlm` and `munge`, keeps everything in FOLDER, and ends with
+the command. There is no accounting (`sacct`), no limit is enforced (no cgroups), and
+the node claims more cores and memory than it may have, so that jobs that ask for much
+run here.
 """
 
 import contextlib
@@ -69,7 +70,7 @@ def one_node_slurm(
         RuntimeError: a daemon ended, or the node isn't ready after a minute.
     """
     folder = folder.absolute()
-    for name in ("state", "spool"):
+    for name in ("state", "spool", "bin"):
         (folder / name).mkdir()
     key = folder / "munge.key"
     key.touch(mode=0o600)
@@ -86,7 +87,17 @@ def one_node_slurm(
             memory=memory,
         )
     )
-    environment = os.environ | {"PATH": PATH, "SLURM_CONF": str(configuration)}
+    # Snakemake calls srun in jobs without the variable that says where Slurm is set up.
+    srun = folder / "bin/srun"
+    srun.write_text(
+        f"#!/bin/sh\nSLURM_CONF={configuration} "
+        f'exec {shutil.which("srun", path=PATH)} "$@"\n'
+    )
+    srun.chmod(0o755)
+    environment = os.environ | {
+        "PATH": os.pathsep.join([str(srun.parent), PATH]),
+        "SLURM_CONF": str(configuration),
+    }
     munge = ["munged", "--foreground", "--force", f"--key-file={key}"]
     for option, name in (
         ("socket", "munge.socket"),
