@@ -233,7 +233,7 @@ rule run:
         BUILD / "logs/{run}.log",
     params:
         command=train_command,
-        stored=STORE.roots[0] / "{run}/run.json",
+        stored=str(STORE.roots[0] / "{run}/run.json"),
     message:
         "Training {wildcards.run}"
     # Small networks gain little from a second core: two runs side by side gain more.
