@@ -91,6 +91,25 @@ def test_benchmark_is_one_job_a_run_and_one_download_a_set_of_files(cluster, tmp
     assert re.findall(r"TF_NUM_INTRAOP_THREADS=(\d+) ", out) == ["8"] * 30
 
 
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_job_that_ended_early_is_made_again_and_a_stored_run_is_kept(cluster):
+    profile = yaml.safe_load((ROOT / f"book/cluster/{cluster}/config.yaml").read_text())
+    assert profile["retries"] == 3
+    assert profile["rerun-incomplete"] is True
+    # A change of the rule does not make a run of the store anew.
+    assert profile["rerun-triggers"] == "mtime"
+
+
+def test_page_says_what_the_slurm_profile_asks_for():
+    profile = yaml.safe_load((ROOT / "book/cluster/slurm/config.yaml").read_text())
+    room = profile["set-resources"]["run"]
+    page = (ROOT / "book/howto/cluster.md").read_text()
+    assert (
+        f"{profile['set-threads']['run']} cores, {room['mem_mb'] // 1000} GB and "
+        f"{room['runtime'] // 60} hours a run"
+    ) in page
+
+
 def test_command_that_a_chapter_prints_plans_its_three_runs(tmp_path):
     printed = html.unescape(chapters.ways_to_run("mnist_vgg19").data)
     (command,) = re.findall(r"snakemake --profile [^<]*", printed)
