@@ -118,14 +118,24 @@ def one_node_slurm(
         _wait(daemons, folder, lambda: _answer("sinfo -h -o %t", environment) == "idle")
         yield environment
     finally:
-        # The jobs' processes are no children of these daemons.
-        subprocess.run(
-            ["scancel", "--user", getpass.getuser()], env=environment, timeout=30
-        )
-        for daemon in reversed(daemons):
-            daemon.terminate()
-        for daemon in daemons:
+        _end(daemons, environment)
+
+
+def _end(daemons, environment):
+    if all(daemon.poll() is None for daemon in daemons):
+        # The jobs' processes are no children of the daemons, which would leave them.
+        _answer(f"scancel --user {getpass.getuser()}", environment)
+        for _ in range(60):
+            if not _answer("squeue -h", environment):
+                break
+            time.sleep(0.5)
+    for daemon in reversed(daemons):
+        daemon.terminate()
+        try:
             daemon.wait(30)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
 
 
 def _free_ports(number: int) -> list[int]:

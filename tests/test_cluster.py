@@ -26,26 +26,34 @@ ROOT = Path(__file__).resolve().parents[1]
 DATASETS = ["mnist", "fashion_mnist", "cifar10", "cifar100_coarse", "cifar100_fine"]
 
 
-def start(folder, *arguments, environment=os.environ):
-    """Start Snakemake with everything that it writes in another folder."""
-    out = folder / "snakemake.log"
-    with out.open("w") as file:
-        return subprocess.Popen(
+@contextlib.contextmanager
+def started(folder, *arguments, environment=os.environ, stored=()):
+    """Snakemake as a process, with everything that it writes in another folder."""
+    roots = os.pathsep.join(map(str, [folder / "runs", *stored]))
+    with (folder / "snakemake.log").open("w") as file:
+        process = subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--nolock", *arguments],
             cwd=ROOT,
             env={
                 **environment,
-                "GRAVITY_RUNS": f"{folder}/runs",
+                "GRAVITY_RUNS": roots,
                 "GRAVITY_DATA": f"{folder}/data",
             },
             stdout=file,
             stderr=subprocess.STDOUT,
         )
+    try:
+        yield process
+    finally:
+        # It then cancels its jobs; it would wait for them otherwise.
+        process.send_signal(signal.SIGINT)
+        process.wait()
 
 
 def dry_run(folder, *arguments):
     """Return what Snakemake would do."""
-    status = start(folder, "--dry-run", *arguments).wait()
+    with started(folder, "--dry-run", *arguments) as process:
+        status = process.wait()
     out = (folder / "snakemake.log").read_text()
     assert status == 0, out
     return out
@@ -133,8 +141,8 @@ def slurm(tmp_path_factory):
         yield environment
 
 
-def start_on_slurm(folder, environment, profile, *targets):
-    return start(
+def started_on_slurm(folder, environment, profile, *targets, stored=()):
+    return started(
         folder,
         *("--profile", "book/cluster/slurm"),
         # There is no accounting here, and nobody else who asks.
@@ -144,6 +152,7 @@ def start_on_slurm(folder, environment, profile, *targets):
         *("--config", f"profile={profile}", f"build={folder}"),
         *("--", *targets),
         environment=environment,
+        stored=stored,
     )
 
 
@@ -157,16 +166,22 @@ def wait_for(found, process, folder):
         time.sleep(0.2)
 
 
+def wait_for_an_epoch(process, folder):
+    """With one epoch finished there is something to go on from."""
+    unfinished = folder / "runs/.unfinished"
+    wait_for(lambda: list(unfinished.glob("*/*.npz")), process, folder)
+
+
 def trainings(folder):
     """The processes that train runs of this folder's store."""
+    root = f"GRAVITY_RUNS={folder}/runs".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (process / "cmdline").read_bytes().split(b"\0")
             variables = (process / "environ").read_bytes().split(b"\0")
-            if (
-                words[1:4] == [b"-m", b"gravity", b"train"]
-                and f"GRAVITY_RUNS={folder}/runs".encode() in variables
+            if words[1:4] == [b"-m", b"gravity", b"train"] and any(
+                v.startswith(root) for v in variables
             ):
                 found.append(int(process.name))
     return found
@@ -205,16 +220,12 @@ def assert_went_on_once(folder, run_id):
 @needs_slurm
 def test_cancelled_job_is_submitted_again_and_its_run_goes_on(slurm, tmp_path):
     run_id = first_quick_run()
-    process = start_on_slurm(
-        tmp_path, slurm, "quick", tmp_path / "runs" / run_id / "run.json"
-    )
-    unfinished = tmp_path / "runs/.unfinished"
-    # With one epoch finished there is something to go on from.
-    wait_for(lambda: list(unfinished.glob("*/*.npz")), process, tmp_path)
-    (job,) = submissions(tmp_path)
-    subprocess.run(["scancel", job], env=slurm, check=True)
-
-    log = finish(process, tmp_path)
+    target = tmp_path / "runs" / run_id / "run.json"
+    with started_on_slurm(tmp_path, slurm, "quick", target) as process:
+        wait_for_an_epoch(process, tmp_path)
+        (job,) = submissions(tmp_path)
+        subprocess.run(["scancel", job], env=slurm, check=True)
+        log = finish(process, tmp_path)
     assert f"SLURM-job '{job}' failed, SLURM status is: 'CANCELLED'" in log
     assert list(submissions(tmp_path).values()) == [run_id, run_id]
     assert_went_on_once(tmp_path, run_id)
@@ -223,11 +234,11 @@ def test_cancelled_job_is_submitted_again_and_its_run_goes_on(slurm, tmp_path):
 @pytest.mark.slow
 @needs_slurm
 def test_smoke_sweep_is_complete_though_a_training_process_is_killed(slurm, tmp_path):
-    process = start_on_slurm(tmp_path, slurm, "smoke")
-    (victim, *_) = wait_for(lambda: trainings(tmp_path), process, tmp_path)
-    os.kill(victim, signal.SIGKILL)
-
-    log = finish(process, tmp_path)
+    stored = [ROOT / "book/results"]
+    with started_on_slurm(tmp_path, slurm, "smoke", stored=stored) as process:
+        (victim, *_) = wait_for(lambda: trainings(tmp_path), process, tmp_path)
+        os.kill(victim, signal.SIGKILL)
+        log = finish(process, tmp_path)
     assert "SLURM status is: 'FAILED'" in log
     submitted = list(submissions(tmp_path).values())
     runs = list(RunStore(tmp_path / "runs"))
@@ -257,8 +268,9 @@ def test_run_of_a_killed_pod_goes_on_in_another_pod(tmp_path):
     installer.chmod(0o755)
     path = os.pathsep.join([str(installer.parent), str(Path(sys.executable).parent)])
     (tmp_path / "pods").mkdir()
-    with pods(tmp_path / "pods") as (server, environment):
-        process = start(
+    with (
+        pods(tmp_path / "pods") as (server, environment),
+        started(
             tmp_path,
             *CLUSTERS["kubernetes"],
             *("--default-storage-prefix", str(tmp_path / "storage")),
@@ -268,12 +280,9 @@ def test_run_of_a_killed_pod_goes_on_in_another_pod(tmp_path):
             *("--config", "profile=quick", f"build={tmp_path}"),
             *("--", tmp_path / "runs" / run_id / "run.json"),
             environment=environment,
-        )
-        wait_for(
-            lambda: list((tmp_path / "runs/.unfinished").glob("*/*.npz")),
-            process,
-            tmp_path,
-        )
+        ) as process,
+    ):
+        wait_for_an_epoch(process, tmp_path)
         (first,) = server.jobs
         server.kill(first)
         finish(process, tmp_path)
