@@ -244,7 +244,7 @@ def test_smoke_sweep_is_complete_though_a_training_process_is_killed(slurm, tmp_
     runs = list(RunStore(tmp_path / "runs"))
     assert len(submitted) == 37
     assert set(submitted) == {run.experiment.run_id for run in runs}
-    datasets = [run.experiment.dataset for run in runs]
+    datasets = sorted(run.experiment.dataset for run in runs)
     assert datasets == sorted([*DATASETS, "digits"] * 6)
     assert all(
         run.experiment.is_generated == (run.experiment.dataset != "digits")
