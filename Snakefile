@@ -128,6 +128,7 @@ rule book:
         [str(path) for path in sorted(Path("book").rglob("*.md"))],
         [str(path) for path in sorted(Path("book/_static").iterdir())],
         "book/references.bib",
+        "book/equations.yaml",
         [str(path) for path in sorted(Path("gravity").glob("*.py"))],
     output:
         BUILD / "html/index.html",

@@ -1,6 +1,7 @@
 """`gravity.peers`: against Keras, PyTorch and the cited papers' own formulas."""
 
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -201,6 +202,25 @@ def test_arguments_are_left_as_they_were():
         np.testing.assert_array_equal(G, np.full(3, 2.0))
         for slot, before in zip(slots, kept, strict=True):
             np.testing.assert_array_equal(slot, before)
+
+
+# As printed, in the paper's order.
+TABLE_1 = """
+1951 SGD | 1964 SGD with momentum | 2011 AdaGrad | 2012 AdaDelta | 2012 RMSProp
+| 2013 SGD with Nesterov momentum | 2015 Adam | 2015 AdaMax | 2016 Nadam | 2018 AMSGrad
+"""
+
+
+def test_table_1_is_the_papers():
+    (cell,) = (
+        cell
+        for cell in nbformat.read(CHAPTER, as_version=4).cells
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == "table-1"
+    )
+    rows = re.findall(r'^    "(\w+)": "(\d+) \| ([\w ]+) \|', cell.source, re.MULTILINE)
+    assert [name for name, _, _ in rows] == list(CASES)
+    shown = [f"{year} {title}".lower() for _, year, title in rows]
+    assert shown == [row.strip().lower() for row in TABLE_1.split("|")]
 
 
 def test_chapter_has_every_optimizer_with_equation_code_and_comparison():
