@@ -428,5 +428,8 @@ def test_a_zero_gradient_leaves_only_the_shrinking_velocity():
 
 @pytest.mark.parametrize("rates", [[0.1], [0.1, 0.2, 0.3], []])
 def test_trajectory_wants_a_learning_rate_for_each_gradient(rates):
-    with pytest.raises(ValueError, match=r"`learning_rate` .* each of the 2 gradients"):
+    with pytest.raises(
+        ValueError,
+        match=r"^Argument `learning_rate` must be one .* each of the 2 gradients\. ",
+    ):
         kinematics.trajectory(np.zeros(2), np.zeros(2), np.ones((2, 2)), rates)
