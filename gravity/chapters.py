@@ -1,7 +1,10 @@
 """What a chapter has around its content: parameters, run cards, tables, colophon."""
 
+import ast
 import html
+import inspect
 import math
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -83,6 +86,16 @@ def say(text: str) -> "Markdown":
     from IPython.display import Markdown
 
     return Markdown(text)
+
+
+def code_of(function: Callable[..., Any]) -> "Markdown":
+    """Return what a function does, as a listing: its statements without docstring."""
+    source = textwrap.dedent(inspect.getsource(function))
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.FunctionDef)
+    first = definition.body[1 if ast.get_docstring(definition) else 0]
+    lines = source.splitlines()[first.lineno - 1 :]
+    return say("```python\n" + textwrap.dedent("\n".join(lines)) + "\n```")
 
 
 def run_card(runs: Sequence[Run]) -> "HTML":

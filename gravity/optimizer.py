@@ -37,6 +37,11 @@ class Gravity(keras.optimizers.Optimizer):
     with $V_0 \sim \mathcal{N}(0, \alpha / l_0)$. The maximum goes over the whole
     tensor; a gradient of zero is no special case.
 
+    The update is computed in float32, for float64 variables in float64. The velocity
+    is kept in the variable's own type, as Keras keeps its optimizers' state. A model
+    saved with this optimizer loads, and trains on as if it had never stopped, in any
+    process that has imported this class before: `from gravity import Gravity`.
+
     Example:
 
     >>> import gravity, keras
@@ -74,20 +79,15 @@ class Gravity(keras.optimizers.Optimizer):
             noise could move a weight at this rate, and any would be magnified as the
             rate grows. A warning says so; start the warm-up above 0, or give the rate
             that it leads to here.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
-            name: As in every Keras optimizer. Loss scales are divided out before the
-            update, which isn't proportional to the gradient, and t counts updates, not
-            the batches accumulated for one.
+        weight_decay: As in every Keras optimizer, and so are `clipnorm`, `clipvalue`,
+            `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
+            `loss_scale_factor`, `gradient_accumulation_steps` and `name`. Loss scales
+            are divided out before the update, which isn't proportional to the gradient,
+            and t counts updates, not the batches accumulated for one.
 
     Raises:
         ValueError: An argument is not as said above. The message has its name, its
             value and what is accepted.
-
-    The update is computed in float32, for float64 variables in float64. The velocity
-    is kept in the variable's own type, as Keras keeps its optimizers' state. A model
-    saved with this optimizer loads, and trains on as if it had never stopped, in any
-    process that has imported this class before: `from gravity import Gravity`.
 
     References:
         - [Bahrami and Pouriyan Zadeh, Gravity Optimizer: a Kinematic Approach on
