@@ -59,7 +59,6 @@ def torch_steps() -> dict[str, Callable[[], object]]:
 
     steps = {
         "Adam, foreach": optimizer(torch.optim.Adam, foreach=True).step,
-        "Adam, compiled": torch.compile(optimizer(torch.optim.Adam).step),
         "Gravity, foreach": optimizer(Gravity, seed=0, foreach=True).step,
         "Gravity, for-loop": optimizer(Gravity, seed=0, foreach=False).step,
         "Gravity, compiled": torch.compile(optimizer(Gravity, seed=0).step),

@@ -93,7 +93,7 @@ def scale_by_gravity(
             G = G.astype(dtype)
             t = (state.count + first_step).astype(dtype)
             beta_hat = (beta * t + 1) / (t + 2)
-            # max|G|: written like this, XLA's update on a CPU is three times as fast.
+            # max|G|: so written, XLA's update on a CPU is faster by a half.
             steepest = jnp.maximum(jnp.max(G, initial=0), -jnp.min(G, initial=0))
             zeta = G / (1 + jnp.square(G * steepest))
             return beta_hat * V.astype(dtype) + (1 - beta_hat) * zeta
