@@ -22,6 +22,9 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 """How each optimizer is drawn, in every chapter."""
 
+COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+"""Okabe and Ito's colours but for their yellow, for other curves than optimizers'."""
+
 PANELS: Mapping[str, str] = {
     "loss": "Training loss",
     "accuracy": "Training accuracy (%)",
@@ -122,6 +125,26 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
         axis.set_xlabel(argument.replace("_", " "))
     np.atleast_1d(axes)[0].set_ylabel("Final training loss")
     return figure
+
+
+def framework_styles(count: int) -> list[dict[str, Any]]:
+    """Return how to draw curves that lie on each other, so that all are seen.
+
+    Args:
+        count: how many, 7 at most.
+
+    Returns:
+        Keyword arguments for each curve, in the order of drawing: wide and solid
+        first, narrow last, every other one dashed.
+    """
+    return [
+        {
+            "color": color,
+            "linewidth": 1.5 * (count - place),
+            "linestyle": "--" if place % 2 else "-",
+        }
+        for place, color in enumerate(COLORS[:count])
+    ]
 
 
 def _curve(
