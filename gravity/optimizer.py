@@ -4,16 +4,16 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 from keras import ops
+
+from gravity.shared import checked, initial_velocity
 
 LearningRate: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
 )
-N = TypeVar("N", int, float)
 
 
 @keras.saving.register_keras_serializable(package="gravity")
@@ -129,12 +129,12 @@ class Gravity(keras.optimizers.Optimizer):
             name=name,
             **kwargs,
         )
-        self.alpha = _checked(float, "alpha", alpha, "a finite number, 0 or more")
-        self.beta = _checked(float, "beta", beta, "a number from 0 to 1", most=1)
+        self.alpha = checked(float, "alpha", alpha, "a finite number, 0 or more")
+        self.beta = checked(float, "beta", beta, "a number from 0 to 1", most=1)
         if seed is None:
             seed = _next_seed()
-        self.seed = _checked(int, "seed", seed, "an integer, 0 or more, or None")
-        self.first_step = _checked(int, "first_step", first_step, "0 or 1", most=1)
+        self.seed = checked(int, "seed", seed, "an integer, 0 or more, or None")
+        self.first_step = checked(int, "first_step", first_step, "0 or 1", most=1)
         self.initial_learning_rate = self._checked_rate(
             learning_rate, initial_learning_rate
         )
@@ -154,7 +154,7 @@ class Gravity(keras.optimizers.Optimizer):
             )
         if given is not None:
             accepted = "a finite number, 0 or more, or None"
-            return _checked(float, "initial_learning_rate", given, accepted)
+            return checked(float, "initial_learning_rate", given, accepted)
         if first == 0 and self.alpha > 0:
             warnings.warn(
                 "The learning rate starts at 0, so the velocity does too and `alpha` "
@@ -179,15 +179,12 @@ class Gravity(keras.optimizers.Optimizer):
 
     def _initial_velocity(self, index: int) -> Callable[..., Any]:
         """Return the initializer of one variable's velocity."""
-        l_0 = self.initial_learning_rate
-        sigma = self.alpha / l_0 if l_0 > 0 else 0.0
-        # Not Keras's random numbers: they depend on the backend. `spawn_key` keeps the
-        # streams of different seeds apart, which a list of seed and index doesn't.
-        seed = np.random.SeedSequence(self.seed, spawn_key=(index,))
 
+        # Not Keras's random numbers: they depend on the backend.
         def initializer(shape: Sequence[int], dtype: str) -> Any:
-            noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
-            noise *= sigma
+            noise = initial_velocity(
+                shape, self.seed, index, self.alpha, self.initial_learning_rate
+            )
             return ops.cast(noise, dtype)
 
         return initializer
@@ -245,16 +242,3 @@ def _next_seed() -> int:
     stream = random.Random()
     stream.setstate(random.getstate())
     return stream.getrandbits(32)
-
-
-def _checked(
-    kind: type[N], name: str, value: Any, accepted: str, most: float = math.inf
-) -> N:
-    """Return `value` as `kind`, having checked that it is one, from 0 to `most`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    real = whole or (kind is float and isinstance(value, float | np.floating))
-    if not real or not 0 <= value <= most or value == math.inf:
-        raise ValueError(
-            f"Argument `{name}` must be {accepted}. Received: {name}={value!r}"
-        )
-    return kind(value)

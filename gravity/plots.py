@@ -32,6 +32,9 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 """How each optimizer is drawn, in every chapter."""
 
+COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+"""Okabe and Ito's colours but for their yellow, for other curves than optimizers'."""
+
 PANELS: Mapping[str, str] = {
     "loss": "Training loss",
     "accuracy": "Training accuracy (%)",
@@ -442,6 +445,26 @@ def _arrow(
     axis.update_datalim([tip, tail])
     x, y = tip + np.asarray(label)
     axis.text(x, y, f"${name}$", color=color, fontsize=13, ha="center", va="center")
+
+
+def framework_styles(count: int) -> list[dict[str, Any]]:
+    """Return how to draw curves that lie on each other, so that all are seen.
+
+    Args:
+        count: how many, 7 at most.
+
+    Returns:
+        Keyword arguments for each curve, in the order of drawing: wide and solid
+        first, narrow last, every other one dashed.
+    """
+    return [
+        {
+            "color": color,
+            "linewidth": 1.5 * (count - place),
+            "linestyle": "--" if place % 2 else "-",
+        }
+        for place, color in enumerate(COLORS[:count])
+    ]
 
 
 def _curve(
