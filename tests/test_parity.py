@@ -45,21 +45,25 @@ def case(dtype, shape, rates=None, **settings) -> Case:
     )
 
 
-def cases(dtype):
+# The quick run has the two ends: no setting but the defaults, and all of them.
+QUICK = ("from 0", "all")
+
+
+def cases(dtype, quick):
     return {
         (name, shape): case(dtype, shape, **settings)
         for name, settings in SETTINGS.items()
         for shape in SHAPES
+        if (name in QUICK) == quick
     }
 
 
 @cache
-def paths(framework, dtype):
-    """What one process of the framework made of all cases."""
-    named = cases(dtype)
-    return dict(
-        zip(named, frameworks.follow(framework, [*named.values()]), strict=True)
-    )
+def paths(framework, dtype, quick):
+    """What one process of the framework made of its cases."""
+    named = cases(dtype, quick)
+    found = frameworks.follow(framework, list(named.values()))
+    return dict(zip(named, found, strict=True))
 
 
 @pytest.mark.parametrize(
