@@ -45,31 +45,42 @@ def case(dtype, shape, rates=None, **settings) -> Case:
     )
 
 
-def cases(dtype):
+# The quick run has the two ends: no setting but the defaults, and all of them.
+QUICK = ("from 0", "all")
+
+
+def cases(dtype, quick):
     return {
         (name, shape): case(dtype, shape, **settings)
         for name, settings in SETTINGS.items()
         for shape in SHAPES
+        if (name in QUICK) == quick
     }
 
 
 @cache
-def paths(framework, dtype):
-    """What one process of the framework made of all cases."""
-    named = cases(dtype)
-    return dict(
-        zip(named, frameworks.follow(framework, [*named.values()]), strict=True)
-    )
+def paths(framework, dtype, quick):
+    """What one process of the framework made of its cases."""
+    named = cases(dtype, quick)
+    found = frameworks.follow(framework, list(named.values()))
+    return dict(zip(named, found, strict=True))
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in SETTINGS
+    ],
+)
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("framework", list(frameworks.NEEDS)[1:])
 def test_200_updates_are_those_of_the_numpy_loop(framework, dtype, setting):
+    quick = setting in QUICK
     for shape in SHAPES:
-        weights, velocities = paths(framework, dtype)[setting, shape]
-        expected = paths("NumPy", dtype)[setting, shape]
-        one = cases(dtype)[setting, shape]
+        weights, velocities = paths(framework, dtype, quick)[setting, shape]
+        expected = paths("NumPy", dtype, quick)[setting, shape]
+        one = cases(dtype, quick)[setting, shape]
         assert weights.dtype == velocities.dtype == dtype
         assert weights.shape == (200, *shape)
         tolerance = TOLERANCES[dtype]
@@ -92,10 +103,10 @@ def test_the_numpy_loop_is_algorithm_1(shape):
 
 def test_cases_differ_by_more_than_the_tolerance():
     """A setting that a framework ignored would be seen."""
-    plain = paths("NumPy", "float64")["from 0", (7,)][0]
+    plain = paths("NumPy", "float64", True)["from 0", (7,)][0]
+    start = cases("float64", True)["from 0", (7,)].start
     for setting in list(SETTINGS)[1:]:
-        other = paths("NumPy", "float64")[setting, (7,)][0]
-        start = cases("float64")["from 0", (7,)].start
+        other = paths("NumPy", "float64", setting in QUICK)[setting, (7,)][0]
         assert frameworks.difference(other, plain, start).max() > 1e-3
 
 

@@ -197,7 +197,7 @@ def compiled_outcome(**arguments) -> list[np.ndarray]:
     torch._dynamo.reset()
     params = parameters()
     optimizer = Gravity(params, **{"seed": 3, **arguments})
-    step = torch.compile(optimizer.step, backend=arguments.pop("backend", "inductor"))
+    step = torch.compile(optimizer.step)
     run(params, optimizer, gradients(), step)
     assert int(optimizer.param_groups[0]["step"]) == 20
     return values(params, optimizer)
