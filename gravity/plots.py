@@ -72,7 +72,7 @@ def training_curves(runs: Sequence[Run]) -> Figure:
 
     Args:
         runs: the runs to show. Several seeds of an optimizer are drawn as thin lines
-            around their mean. Without a run the panels say so.
+            around their mean. Without a run the figure says so.
 
     Returns:
         The figure: training loss and accuracy above, test loss and accuracy below.
@@ -87,7 +87,7 @@ def published_curves(histories: Mapping[str, History]) -> Figure:
     """Draw the authors' histories as the paper's Figs. 10 to 19 do.
 
     Args:
-        histories: one for each optimizer. Without one the panels say so.
+        histories: one for each optimizer. Without one the figure says so.
 
     Returns:
         The figure, as `training_curves`, on a grey ground to be told apart from it.
@@ -101,6 +101,11 @@ def published_curves(histories: Mapping[str, History]) -> Figure:
 
 
 def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figure:
+    if not histories:
+        figure, axis = plt.subplots(figsize=(8, 0.6))
+        axis.axis("off")
+        axis.text(0.5, 0.5, f"{title}: none here", ha="center", va="center")
+        return figure
     figure, axes = plt.subplots(
         2, 2, figsize=(8, 5.6), sharex=True, layout="constrained"
     )
@@ -111,8 +116,6 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
         axis.set_ylabel(label)
         axis.set_title(f"({letter})", loc="left", fontsize=10)
         axis.ticklabel_format(axis="y", useOffset=False)
-        if not histories:
-            axis.text(0.5, 0.5, "no run stored", ha="center", transform=axis.transAxes)
         for optimizer, each in histories.items():
             _curve(axis, [history[metric] for history in each], optimizer, percent)
         if percent:
@@ -120,17 +123,12 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
     for axis in axes[1]:
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    if histories:
-        if max(len(one["loss"]) for each in histories.values() for one in each) == 1:
-            axes[0, 0].set_xlim(0, 2)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            title=title,
-            loc="outside upper center",
-            ncols=len(handles),
-        )
+    if max(len(one["loss"]) for each in histories.values() for one in each) == 1:
+        axes[0, 0].set_xlim(0, 2)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, title=title, loc="outside upper center", ncols=len(handles)
+    )
     return figure
 
 
