@@ -37,6 +37,10 @@ test: .venv/test  ## style, types, tests; builds a small book on the way
 test-all: test  ## the above and the tests that take long
 	$(BIN)/pytest -m slow
 
+.PHONY: mutation
+mutation: .venv/test  ## break each formula of kinematics.py; its tests must notice
+	$(BIN)/pytest -m slow -s tests/test_mutation.py
+
 .PHONY: chapters
 chapters: .venv/book  ## make the pair chapters anew from their template
 	$(BIN)/python book/make_chapters.py

@@ -147,6 +147,7 @@ rule book:
         [str(path) for path in sorted(Path("book/_static").iterdir())],
         [str(path) for path in sorted(Path("book/_ext").glob("*.py"))],
         "book/references.bib",
+        "book/equations.yaml",
         [str(path) for path in sorted(Path("gravity").glob("*.py"))],
     output:
         BUILD / "html/index.html",

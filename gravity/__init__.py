@@ -1,13 +1,15 @@
 """The Gravity optimizer for Keras 3, and what the book about it runs on.
 
-`gravity.Gravity` is the optimizer. Importing the package loads neither Keras nor a
-backend; the first use of `Gravity` does.
+`gravity.Gravity` is the optimizer; `gravity.torch` and `gravity.optax` are the same for
+PyTorch and for JAX. Importing the package loads none of these frameworks; the first use
+of an optimizer loads its own.
 
 References:
     - [Bahrami and Pouriyan Zadeh, Gravity Optimizer: a Kinematic Approach on
       Optimization in Deep Learning](https://arxiv.org/abs/2101.09192)
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,4 +25,6 @@ def __getattr__(name: str) -> Any:
         from gravity.optimizer import Gravity
 
         return Gravity
+    if name in ("optax", "torch"):
+        return importlib.import_module(f"gravity.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

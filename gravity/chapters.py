@@ -1,15 +1,23 @@
 """What a chapter has around its content: parameters, run cards, tables, colophon."""
 
+import ast
 import html
+import inspect
 import math
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from gravity import datasets
+from gravity import datasets, models
 from gravity.claims import Claim, mean_history
-from gravity.experiment import OPTIMIZERS, PAPER_LEARNING_RATES, TITLES
+from gravity.experiment import (
+    OPTIMIZERS,
+    PAPER_LEARNING_RATES,
+    TITLES,
+    Experiment,
+)
 from gravity.runs import History, Run, code_version, in_order
 
 if TYPE_CHECKING:
@@ -85,6 +93,16 @@ def say(text: str) -> "Markdown":
     return Markdown(text)
 
 
+def code_of(function: Callable[..., Any]) -> "Markdown":
+    """Return what a function does, as a listing: its statements without docstring."""
+    source = textwrap.dedent(inspect.getsource(function))
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.FunctionDef)
+    first = definition.body[1 if ast.get_docstring(definition) else 0]
+    lines = source.splitlines()[first.lineno - 1 :]
+    return say("```python\n" + textwrap.dedent("\n".join(lines)) + "\n```")
+
+
 def run_card(runs: Sequence[Run]) -> "HTML":
     """Return a card that says exactly what was run, and at which scale."""
     if not runs:
@@ -124,6 +142,8 @@ def results_table(runs: Sequence[Run]) -> "HTML":
     "Left the plateau" is the first epoch whose training loss is below 90 % of ln C, the
     loss of guessing among C classes; a dash says that there is none.
     """
+    if not runs:
+        return _html("<p>No run is stored yet.</p>")
     columns: dict[str, Callable[[Run], str]] = {
         "Optimizer": lambda run: TITLES[run.experiment.optimizer],
         "Seed": lambda run: str(run.experiment.seed),
@@ -249,15 +269,18 @@ def verdicts(
     return table(["The paper says", "The authors' runs", "Our runs"], rows, prose=True)
 
 
-def ways_to_run(pair: str) -> "HTML":
-    """Return the commands that make a chapter's runs at the paper's scale.
+def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML":
+    """Return how to make a chapter's runs at the paper's scale, and what it takes.
 
     Args:
-        pair: the chapter's name, as in `mnist_vgg16`.
+        dataset: a key of `gravity.datasets.DATASETS`.
+        architecture: one of `gravity.models.ARCHITECTURES`.
+        stored: runs, the one with most operations tells how fast a machine is.
     """
-    chapter = f"notebooks/benchmark/{pair}.ipynb"
+    chapter = f"notebooks/benchmark/{dataset}_{architecture}.ipynb"
     rows = {
-        "On this machine": f"python -m gravity execute {chapter} -o {pair}.ipynb",
+        "On this machine": f"python -m gravity execute {chapter} "
+        f"-o {dataset}_{architecture}.ipynb",
         "On a cluster": "snakemake --profile book/cluster/slurm "
         f"--config profile=paper -- _build/paper/source/{chapter}",
         "In Colab": "open this page with the rocket at its top, choose a TPU or GPU "
@@ -265,7 +288,41 @@ def ways_to_run(pair: str) -> "HTML":
         "python -m gravity runs export FILE there and "
         "python -m gravity runs import FILE here",
     }
+    fastest = max(stored, key=lambda run: _operations(run.experiment), default=None)
+    if fastest is not None:
+        paper = Experiment(
+            dataset=dataset, architecture=architecture, optimizer="gravity"
+        )
+        ratio = _operations(paper) / _operations(fastest.experiment)
+        hours = fastest.provenance["seconds"] * ratio / 3600
+        rows["What it takes"] = (
+            f"About {hours:,.0f} hours for each optimizer on {_machine(fastest)}, at "
+            f"the operations a second of the run {fastest.experiment.run_id}. An "
+            "estimate, not a measurement."
+        )
     return _html(f'<div class="gravity-card">{_definitions(rows)}</div>')
+
+
+def _operations(experiment: Experiment) -> int:
+    """The floating-point operations of a whole run, but for its test images."""
+    spec = datasets.DATASETS[experiment.dataset]
+    images = experiment.epochs * (experiment.train_size or spec.train_size)
+    return images * models.operations(
+        experiment.architecture, spec.shape, spec.classes, experiment.width
+    )
+
+
+def _machine(run: Run) -> str:
+    made = run.provenance
+    return f"{made['cores']} cores of {made['device'].rpartition('(')[2].rstrip(')')}"
+
+
+def folded(summary: str, text: str) -> "HTML":
+    """Return a sentence that unfolds to a longer text, kept as it is."""
+    return _html(
+        f'<details class="gravity-card"><summary>{html.escape(summary)}</summary>'
+        f"<pre>{html.escape(text)}</pre></details>"
+    )
 
 
 def winners(runs: Sequence[Run]) -> "HTML":

@@ -94,5 +94,31 @@ def build(
     return keras.Model(inputs, outputs, name=architecture)
 
 
+def operations(
+    architecture: str, input_shape: tuple[int, int, int], classes: int, width: float
+) -> int:
+    """Return the floating-point operations that training takes for one image.
+
+    Two for each multiply-add of a convolution or dense layer; once forwards, and twice
+    backwards, for the gradients of weights and inputs. Activations, pooling, resizing
+    and the optimizer are left out.
+
+    Args:
+        architecture, input_shape, classes, width: as in `build`.
+    """
+    side, inputs, count = _SIDE, input_shape[-1], 0
+    for convolutions, channels in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
+        outputs = max(1, round(channels * width))
+        for _ in range(convolutions):
+            count += side * side * 9 * inputs * outputs
+            inputs = outputs
+        side //= 2
+    for units in (_UNITS, _UNITS):
+        outputs = max(1, round(units * width))
+        count += inputs * outputs
+        inputs = outputs
+    return 3 * 2 * (count + inputs * classes)
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -4,16 +4,16 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 from keras import ops
+
+from gravity.shared import checked, initial_velocity
 
 LearningRate: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
 )
-N = TypeVar("N", int, float)
 
 
 @keras.saving.register_keras_serializable(package="gravity")
@@ -36,6 +36,11 @@ class Gravity(keras.optimizers.Optimizer):
 
     with $V_0 \sim \mathcal{N}(0, \alpha / l_0)$. The maximum goes over the whole
     tensor; a gradient of zero is no special case.
+
+    The update is computed in float32, for float64 variables in float64. The velocity
+    is kept in the variable's own type, as Keras keeps its optimizers' state. A model
+    saved with this optimizer loads, and trains on as if it had never stopped, in any
+    process that has imported this class before: `from gravity import Gravity`.
 
     Example:
 
@@ -74,20 +79,15 @@ class Gravity(keras.optimizers.Optimizer):
             noise could move a weight at this rate, and any would be magnified as the
             rate grows. A warning says so; start the warm-up above 0, or give the rate
             that it leads to here.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps,
-            name: As in every Keras optimizer. Loss scales are divided out before the
-            update, which isn't proportional to the gradient, and t counts updates, not
-            the batches accumulated for one.
+        weight_decay: As in every Keras optimizer, and so are `clipnorm`, `clipvalue`,
+            `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
+            `loss_scale_factor`, `gradient_accumulation_steps` and `name`. Loss scales
+            are divided out before the update, which isn't proportional to the gradient,
+            and t counts updates, not the batches accumulated for one.
 
     Raises:
         ValueError: An argument is not as said above. The message has its name, its
             value and what is accepted.
-
-    The update is computed in float32, for float64 variables in float64. The velocity
-    is kept in the variable's own type, as Keras keeps its optimizers' state. A model
-    saved with this optimizer loads, and trains on as if it had never stopped, in any
-    process that has imported this class before: `from gravity import Gravity`.
 
     References:
         - [Bahrami and Pouriyan Zadeh, Gravity Optimizer: a Kinematic Approach on
@@ -129,12 +129,12 @@ class Gravity(keras.optimizers.Optimizer):
             name=name,
             **kwargs,
         )
-        self.alpha = _checked(float, "alpha", alpha, "a finite number, 0 or more")
-        self.beta = _checked(float, "beta", beta, "a number from 0 to 1", most=1)
+        self.alpha = checked(float, "alpha", alpha, "a finite number, 0 or more")
+        self.beta = checked(float, "beta", beta, "a number from 0 to 1", most=1)
         if seed is None:
             seed = _next_seed()
-        self.seed = _checked(int, "seed", seed, "an integer, 0 or more, or None")
-        self.first_step = _checked(int, "first_step", first_step, "0 or 1", most=1)
+        self.seed = checked(int, "seed", seed, "an integer, 0 or more, or None")
+        self.first_step = checked(int, "first_step", first_step, "0 or 1", most=1)
         self.initial_learning_rate = self._checked_rate(
             learning_rate, initial_learning_rate
         )
@@ -154,7 +154,7 @@ class Gravity(keras.optimizers.Optimizer):
             )
         if given is not None:
             accepted = "a finite number, 0 or more, or None"
-            return _checked(float, "initial_learning_rate", given, accepted)
+            return checked(float, "initial_learning_rate", given, accepted)
         if first == 0 and self.alpha > 0:
             warnings.warn(
                 "The learning rate starts at 0, so the velocity does too and `alpha` "
@@ -179,15 +179,12 @@ class Gravity(keras.optimizers.Optimizer):
 
     def _initial_velocity(self, index: int) -> Callable[..., Any]:
         """Return the initializer of one variable's velocity."""
-        l_0 = self.initial_learning_rate
-        sigma = self.alpha / l_0 if l_0 > 0 else 0.0
-        # Not Keras's random numbers: they depend on the backend. `spawn_key` keeps the
-        # streams of different seeds apart, which a list of seed and index doesn't.
-        seed = np.random.SeedSequence(self.seed, spawn_key=(index,))
 
+        # Not Keras's random numbers: they depend on the backend.
         def initializer(shape: Sequence[int], dtype: str) -> Any:
-            noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
-            noise *= sigma
+            noise = initial_velocity(
+                shape, self.seed, index, self.alpha, self.initial_learning_rate
+            )
             return ops.cast(noise, dtype)
 
         return initializer
@@ -245,16 +242,3 @@ def _next_seed() -> int:
     stream = random.Random()
     stream.setstate(random.getstate())
     return stream.getrandbits(32)
-
-
-def _checked(
-    kind: type[N], name: str, value: Any, accepted: str, most: float = math.inf
-) -> N:
-    """Return `value` as `kind`, having checked that it is one, from 0 to `most`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    real = whole or (kind is float and isinstance(value, float | np.floating))
-    if not real or not 0 <= value <= most or value == math.inf:
-        raise ValueError(
-            f"Argument `{name}` must be {accepted}. Received: {name}={value!r}"
-        )
-    return kind(value)

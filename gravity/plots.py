@@ -32,6 +32,9 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 """How each optimizer is drawn, in every chapter."""
 
+COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+"""Okabe and Ito's colours but for their yellow, for other curves than optimizers'."""
+
 PANELS: Mapping[str, str] = {
     "loss": "Training loss",
     "accuracy": "Training accuracy (%)",
@@ -69,7 +72,7 @@ def training_curves(runs: Sequence[Run]) -> Figure:
 
     Args:
         runs: the runs to show. Several seeds of an optimizer are drawn as thin lines
-            around their mean. Without a run the panels say so.
+            around their mean. Without a run the figure says so.
 
     Returns:
         The figure: training loss and accuracy above, test loss and accuracy below.
@@ -84,7 +87,7 @@ def published_curves(histories: Mapping[str, History]) -> Figure:
     """Draw the authors' histories as the paper's Figs. 10 to 19 do.
 
     Args:
-        histories: one for each optimizer. Without one the panels say so.
+        histories: one for each optimizer. Without one the figure says so.
 
     Returns:
         The figure, as `training_curves`, on a grey ground to be told apart from it.
@@ -98,6 +101,11 @@ def published_curves(histories: Mapping[str, History]) -> Figure:
 
 
 def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figure:
+    if not histories:
+        figure, axis = plt.subplots(figsize=(8, 0.6))
+        axis.axis("off")
+        axis.text(0.5, 0.5, f"{title}: none here", ha="center", va="center")
+        return figure
     figure, axes = plt.subplots(
         2, 2, figsize=(8, 5.6), sharex=True, layout="constrained"
     )
@@ -108,8 +116,6 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
         axis.set_ylabel(label)
         axis.set_title(f"({letter})", loc="left", fontsize=10)
         axis.ticklabel_format(axis="y", useOffset=False)
-        if not histories:
-            axis.text(0.5, 0.5, "no run stored", ha="center", transform=axis.transAxes)
         for optimizer, each in histories.items():
             _curve(axis, [history[metric] for history in each], optimizer, percent)
         if percent:
@@ -117,17 +123,12 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
     for axis in axes[1]:
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    if histories:
-        if max(len(one["loss"]) for each in histories.values() for one in each) == 1:
-            axes[0, 0].set_xlim(0, 2)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            title=title,
-            loc="outside upper center",
-            ncols=len(handles),
-        )
+    if max(len(one["loss"]) for each in histories.values() for one in each) == 1:
+        axes[0, 0].set_xlim(0, 2)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, title=title, loc="outside upper center", ncols=len(handles)
+    )
     return figure
 
 
@@ -442,6 +443,26 @@ def _arrow(
     axis.update_datalim([tip, tail])
     x, y = tip + np.asarray(label)
     axis.text(x, y, f"${name}$", color=color, fontsize=13, ha="center", va="center")
+
+
+def framework_styles(count: int) -> list[dict[str, Any]]:
+    """Return how to draw curves that lie on each other, so that all are seen.
+
+    Args:
+        count: how many, 7 at most.
+
+    Returns:
+        Keyword arguments for each curve, in the order of drawing: wide and solid
+        first, narrow last, every other one dashed.
+    """
+    return [
+        {
+            "color": color,
+            "linewidth": 1.5 * (count - place),
+            "linestyle": "--" if place % 2 else "-",
+        }
+        for place, color in enumerate(COLORS[:count])
+    ]
 
 
 def _curve(

@@ -133,6 +133,25 @@ def test_chapter_without_colophon_has_failed(chapter, tmp_path):
         execution.execute(chapter(SHOW), tmp_path / "out.ipynb", progress=False)
 
 
+def test_code_of_a_function_is_its_statements():
+    def described(x: int) -> int:
+        """Do something.
+
+        Args:
+            x: a number.
+        """
+        # This says why.
+        y = x + 1
+        return y
+
+    def bare(x: int) -> int:
+        return x
+
+    listing = chapters.code_of(described).data
+    assert listing == "```python\ny = x + 1\nreturn y\n```"
+    assert chapters.code_of(bare).data == "```python\nreturn x\n```"
+
+
 def test_parameters_are_read_with_their_meaning(chapter):
     found = execution.parameters(chapter())
     assert found["SEEDS"]["inferred_type_name"] == "list[int]"

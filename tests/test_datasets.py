@@ -1225,6 +1225,7 @@ def test_generated_datasets_load_and_say_so(manifest, monkeypatch, tmp_path):
     assert not (tmp_path / "cache").exists()
     assert sorted(manifest.parent.rglob("*")) == before
     assert not any(file.urls for name in TABLE_3 for file in specs[name].files)
+    assert not any(specs[name].alternative for name in TABLE_3)
 
 
 def test_environment_names_the_manifest(manifest):

@@ -117,6 +117,18 @@ def test_rational_plane_step_is_what_the_mechanics_derive(acceleration, time, m_
         )
 
 
+def test_steps_of_the_derivation_agree():
+    # On the 3-4-5 triangle the ball is pulled by -10 · 3/5, rolls -6 · 2²/2 and moves
+    # the weight by -12 · 4/5.
+    theta_345 = math.atan2(3, 4)
+    pull = kinematics.acceleration_along_plane(10.0, theta_345)
+    rolled = kinematics.position(pull, 2.0)
+    close([pull, rolled], [-6.0, -12.0])
+    close(kinematics.weight_shift(rolled, theta_345), -9.6)
+    close(kinematics.inclined_plane_step(10.0, 2.0, theta_345), -9.6)
+    close(kinematics.rational_plane_step(10.0, 2.0, 0.75), -9.6)
+
+
 # The hyper-parameters: Eq. 12 to 20.
 
 
@@ -167,6 +179,19 @@ def test_largest_step_is_the_extremum_and_lies_at_m(rate, m_value):
     close(kinematics.largest_step(rate), rate * 0.5)
 
 
+def test_gradient_descent_diverges_where_gravity_stays_bounded():
+    # Fig. 6 in numbers: on the parabola 3/2 W² a learning rate of 1 throws gradient
+    # descent to -2 times where it was, each time. No step of Gravity is above 1/2.
+    descent = bent = 1.0
+    for step in range(1, 30):
+        descent += kinematics.gradient_descent_step(3 * descent, 1.0)
+        close(descent, (-2.0) ** step)
+        moved = kinematics.gravity_step(3 * bent, 1.0)
+        assert abs(moved) <= 0.5
+        bent += moved
+        assert abs(bent) <= 1
+
+
 def test_max_step_gradient_is_the_tangent_of_the_complementary_angle():
     G = np.array([[0.3, -1.7], [1.2, 0.0]])
     close(kinematics.max_step_gradient(G), math.tan(math.pi / 2 - math.atan(1.7)))
@@ -203,6 +228,15 @@ def test_moving_average_is_the_weighted_mean(beta):
     V, zeta = np.array([0.7, -1.9]), np.array([-0.2, 5.3])
     expected = np.average([V, zeta], axis=0, weights=[beta, 1 - beta])
     close(kinematics.moving_average(V, zeta, beta), expected, 1e-12)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.99])
+def test_a_larger_beta_delays_the_velocity(beta):
+    # Fig. 7's cause: from V = 0 and with ζ = 1, the velocity is 1 - βⁿ after n updates.
+    V = 0.0
+    for count in range(1, 20):
+        V = kinematics.moving_average(V, 1.0, beta)
+        close(V, 1 - beta**count, 1e-12)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -394,5 +428,8 @@ def test_a_zero_gradient_leaves_only_the_shrinking_velocity():
 
 @pytest.mark.parametrize("rates", [[0.1], [0.1, 0.2, 0.3], []])
 def test_trajectory_wants_a_learning_rate_for_each_gradient(rates):
-    with pytest.raises(ValueError, match=r"`learning_rate` .* each of the 2 gradients"):
+    with pytest.raises(
+        ValueError,
+        match=r"^Argument `learning_rate` must be one .* each of the 2 gradients\. ",
+    ):
         kinematics.trajectory(np.zeros(2), np.zeros(2), np.ones((2, 2)), rates)

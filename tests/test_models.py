@@ -283,3 +283,16 @@ def test_import_is_light():
         "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize(("shape", "width"), [((32, 32, 3), 1.0), ((28, 28, 1), 0.2)])
+def test_operations_are_those_of_the_built_layers(architecture, shape, width):
+    model = models.build(architecture, shape, 20, width)
+    multiplications = 0
+    for layer in model.layers:
+        if layer.weights:
+            places = math.prod(layer.output.shape[1:-1])
+            multiplications += places * math.prod(layer.kernel.shape)
+    counted = models.operations(architecture, shape, 20, width)
+    assert counted == 6 * multiplications

@@ -195,3 +195,25 @@ def test_drawings_are_on_white_and_large_enough_to_read(draw):
     shown = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip()]
     assert shown
     assert min(text.get_fontsize() for text in shown) >= 9
+
+
+def test_the_authors_curves_are_theirs_and_on_another_ground():
+    history = {
+        "loss": [2.0, 1.0, 0.5],
+        "accuracy": [0.1, 0.5, 0.9],
+        "val_loss": [2.1, 1.2, 0.8],
+        "val_accuracy": [0.2, 0.4, 0.6],
+    }
+    figure = plots.published_curves({"adam": history})
+    panels = [axis for axis in figure.axes if axis.lines]
+    assert len(panels) == 4
+    drawn = {axis.get_ylabel(): axis.lines[0].get_ydata() for axis in panels}
+    np.testing.assert_allclose(drawn["Training loss"], history["loss"])
+    np.testing.assert_allclose(drawn["Test accuracy (%)"], [20, 40, 60])
+    assert all(axis.get_facecolor()[:3] != (1, 1, 1) for axis in panels)
+
+
+def test_a_figure_without_runs_says_so():
+    for figure in (plots.training_curves([]), plots.published_curves({})):
+        (axis,) = figure.axes
+        assert "none here" in axis.texts[0].get_text()

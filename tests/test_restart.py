@@ -32,7 +32,7 @@ EXPERIMENT = Experiment(
     optimizer="gravity",
     arguments={"alpha": 0.04},
     width=0.0625,
-    epochs=4,
+    epochs=8,
     batch_size=16,
     train_size=96,
 )
@@ -101,6 +101,17 @@ def until(condition, *processes, pause=0.01):
         assert all(process.is_alive() for process in processes), "ended too early"
         assert time.monotonic() < deadline, "took too long"
         time.sleep(pause)
+
+
+def hold(process, place):
+    """Stop a process where it is, but not while it writes a checkpoint."""
+    while True:
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(0.1)
+        if not place.partial:
+            return
+        os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.01)
 
 
 def kill(process):
@@ -196,7 +207,7 @@ def test_killed_three_times_and_damaged_once(place, reference):
 def test_killed_at_random_moments(tmp_path, optimizer):
     """Twelve kills a run: in an epoch, in the first step, in the middle of writing."""
     experiment = dataclasses.replace(
-        EXPERIMENT, optimizer=optimizer, arguments={}, epochs=30
+        EXPERIMENT, optimizer=optimizer, arguments={}, epochs=40
     )
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
@@ -208,10 +219,16 @@ def test_killed_at_random_moments(tmp_path, optimizer):
         before = place.kept
         process = place.start()
         if moment == "start":
-            time.sleep(chance.uniform(0, 5))
+            end = time.monotonic() + chance.uniform(0, 5)
+            until(
+                lambda known=before, end=end: (
+                    place.kept > known or time.monotonic() > end
+                ),
+                process,
+            )
         elif moment == "epoch":
             until(lambda known=before: place.kept > known, process)
-            time.sleep(chance.uniform(0, 0.5))
+            time.sleep(chance.uniform(0, 0.1))
         else:
             until(lambda: place.partial, process, pause=0)
         kill(process)
@@ -234,6 +251,7 @@ def test_killed_at_random_moments(tmp_path, optimizer):
 def test_waiting_process_takes_over_from_a_killed_one(place, reference):
     first = place.start()
     until(lambda: place.kept >= 1, first)
+    hold(first, place)
     second = place.start()
     until(lambda: place.said("is training"), first, second)
     assert place.said(f"Process {first.pid} on ")
@@ -285,13 +303,15 @@ def test_training_outlives_a_full_disk_and_can_be_continued(tmp_path, reference)
         place.log = tmp_path / "log"
         process = place.start()
         until(lambda: place.kept >= 1, process)
+        hold(process, place)
         filler = (disk / "filler").open("wb", buffering=0)
         with contextlib.suppress(OSError):
             while True:
                 filler.write(bytes(4096))
+        os.kill(process.pid, signal.SIGCONT)
         process.join(PATIENCE_SECONDS)
         assert process.exitcode == 1
-        assert place.said("Epoch 4 of 4 could not be kept: [Errno 28] No space left")
+        assert place.said("Epoch 8 of 8 could not be kept: [Errno 28] No space left")
         assert place.said("it would continue after epoch 1. Make room in")
         assert place.said("Finished epochs are kept; the next ones are computed by")
         assert (place.run, place.kept, place.partial) == (None, 1, False)
@@ -307,7 +327,7 @@ def test_no_checkpoint_can_be_written_at_all(place, reference):
     process = place.start(file_size=100_000)
     process.join(PATIENCE_SECONDS)
     assert process.exitcode == 0
-    assert place.said("Epoch 4 of 4 could not be kept: [Errno 27] File too large")
+    assert place.said("Epoch 8 of 8 could not be kept: [Errno 27] File too large")
     assert place.said("it would continue after epoch 0.")
     assert_same(place.run, reference)
     assert_nothing_left(place)

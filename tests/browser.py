@@ -1,0 +1,82 @@
+"""A real browser without network, for tests of what a reader sees.
+
+Chromium is the system's own, found on the path. Without one these tests are skipped;
+where the environment variable CI is set they fail instead.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update"),
+    "--disable-sync",
+]
+
+
+def chromium() -> str:
+    """Return the path of a Chromium; skip the test, or fail it in CI, without one."""
+    for name in NAMES:
+        path = shutil.which(name)
+        if path:
+            return path
+    reason = f"no Chromium on the path: none of {', '.join(NAMES)}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+# The theme writes this one script twice into every page; the second does nothing.
+HARMLESS = "Identifier 'THEBE_JS_URL' has already been declared"
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Run a Chromium; only one at a time, as Playwright has it."""
+    executable = chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def open_page(browser: Browser, path: Path, *, javascript: bool = True) -> Page:
+    """Open a built page from its file, with the network cut.
+
+    The page has an attribute `problems`: what went wrong in it so far. That is every
+    error of its scripts and every request for anything but a file.
+
+    Args:
+        browser: a running browser.
+        path: the HTML file.
+        javascript: whether scripts run. Defaults to `True`.
+    """
+    context = browser.new_context(
+        offline=True,
+        java_script_enabled=javascript,
+        viewport={"width": 1200, "height": 1000},
+    )
+    page = context.new_page()
+    page.problems = []
+    page.on(
+        "pageerror",
+        lambda error: str(error) == HARMLESS or page.problems.append(str(error)),
+    )
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith(("file:", "data:", "blob:"))
+            or page.problems.append(f"request for {request.url}")
+        ),
+    )
+    page.goto(path.resolve().as_uri())
+    return page
