@@ -119,7 +119,7 @@ def test_page_says_what_the_slurm_profile_asks_for():
 
 
 def test_command_that_a_chapter_prints_plans_its_three_runs(tmp_path):
-    printed = html.unescape(chapters.ways_to_run("mnist_vgg19").data)
+    printed = html.unescape(chapters.ways_to_run("mnist", "vgg19", []).data)
     (command,) = re.findall(r"snakemake --profile [^<]*", printed)
     out = dry_run(tmp_path, *shlex.split(command)[1:])
     assert job_counts(out) | {"data": 1} == {
