@@ -107,7 +107,8 @@ def run_card(runs: Sequence[Run]) -> "HTML":
     images = first.train_size or dataset.train_size
     rows = {
         "Data": f"{first.dataset_title}: {images:,} of {dataset.train_size:,} training "
-        f"images, {dataset.test_size:,} test images, {dataset.classes} classes",
+        f"{dataset.unit}, {dataset.test_size:,} test {dataset.unit}, "
+        f"{dataset.classes} classes",
         "Network": f"{TITLES[first.architecture]}, width {first.width:g}",
         "Budget": f"{first.epochs} epoch{'s' * (first.epochs > 1)} "
         f"in batches of {first.batch_size}",
@@ -219,7 +220,7 @@ def store_table(runs: Iterable[Run]) -> "HTML":
         ]
         for key, group in sorted(groups.items())
     ]
-    header = ["Runs of", "Scale", "Width", "Epochs", "Batch", "Training images"]
+    header = ["Runs of", "Scale", "Width", "Epochs", "Batch", "Training data"]
     return table([*header, "Runs", "Training time"], rows)
 
 

@@ -968,7 +968,7 @@ TABLE_3 = {
 
 
 def test_datasets_are_table_3s():
-    assert list(datasets.DATASETS) == ["digits", *TABLE_3]
+    assert list(datasets.DATASETS) == ["digits", *TABLE_3, "topics"]
 
     def number(printed):
         digits, *thousand = printed.split()

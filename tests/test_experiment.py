@@ -136,7 +136,7 @@ def test_description_of_other_training_rules_is_refused():
     [
         ({"dataset": "imagenet"}, "`dataset` must be one of .*digits.*imagenet"),
         ({"architecture": "vgg11"}, "`architecture` .* vgg16, vgg19.*vgg11"),
-        ({"optimizer": "sgd"}, "`optimizer` .*gravity, adam, rmsprop.*sgd"),
+        ({"optimizer": "lion"}, "`optimizer` .*gravity, adam, rmsprop.*lion"),
         ({"arguments": {"momentum": 0.9}}, "alpha, beta, first_step.*momentum"),
         ({"arguments": {"alpha": "0.1"}}, "`alpha` .* float.*alpha='0.1'"),
         ({"arguments": {"alpha": True}}, "`alpha` .* float.*alpha=True"),

@@ -159,7 +159,7 @@ def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
     ("change", "message"),
     [
         ("--dataset imagenet", "`dataset` must be one of"),
-        ("--optimizer sgd", "`optimizer` must be one of gravity, adam, rmsprop"),
+        ("--optimizer lion", "`optimizer` must be one of gravity, adam, rmsprop"),
         ("--argument momentum=0.9", "alpha, beta, first_step"),
         ("--epochs 0", "`epochs` must be an integer, at least 1"),
     ],
