@@ -284,9 +284,6 @@ def ways_to_run(pair: str) -> "HTML":
 
 def winners(runs: Sequence[Run]) -> "HTML":
     """Return a table of each optimizer's run with the smallest last training loss."""
-    best: dict[str, Run] = {}
-    for run in sorted(in_order(runs), key=_last_loss):
-        best.setdefault(run.experiment.optimizer, run)
     return table(
         ["Optimizer", "Final training loss", "Arguments"],
         [
@@ -295,9 +292,20 @@ def winners(runs: Sequence[Run]) -> "HTML":
                 f"{run.history['loss'][-1]:.4f}",
                 arguments(run),
             ]
-            for run in in_order(best.values())
+            for run in in_order(best_runs(runs).values())
         ],
     )
+
+
+def best_runs(runs: Sequence[Run]) -> dict[str, Run]:
+    """Return for each optimizer the run with the smallest last training loss.
+
+    A run that diverged is the last choice, and of equal ones the first in order wins.
+    """
+    best: dict[str, Run] = {}
+    for run in sorted(in_order(runs), key=_last_loss):
+        best.setdefault(run.experiment.optimizer, run)
+    return best
 
 
 def _last_loss(run: Run) -> float:

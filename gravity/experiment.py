@@ -202,7 +202,8 @@ class Experiment:
             if self.train_size > available:
                 raise ValueError(
                     f"Argument `train_size` must be at most {available}, all training "
-                    f"images of {self.dataset}. Received: train_size={self.train_size}"
+                    f"{present.unit} of {self.dataset}. "
+                    f"Received: train_size={self.train_size}"
                 )
             if self.train_size == available:
                 object.__setattr__(self, "train_size", None)

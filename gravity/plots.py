@@ -270,7 +270,8 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
 
     Returns:
         The figure: a panel for each optimizer, with ln C, the loss of guessing among
-        C classes, as a dashed line.
+        C classes, as a dashed line. A run that diverged, to NaN or to more than twice
+        that loss, is a triangle at the top without a place on the loss axis.
     """
     figure, axes = plt.subplots(
         1, len(arguments), figsize=(8, 2.8), sharey=True, layout="constrained"
@@ -286,7 +287,11 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
         guessing = math.log(DATASETS[runs[0].experiment.dataset].classes)
         axis.axhline(guessing, color="#666666", linestyle="--", linewidth=1)
         color = STYLES[optimizer]["color"]
-        axis.loglog(*zip(*points, strict=True), marker="o", color=color)
+        kept = [(value, loss) for value, loss in points if loss <= 2 * guessing]
+        axis.loglog(*np.reshape(kept, (-1, 2)).T, marker="o", color=color)
+        diverged = [value for value, loss in points if not loss <= 2 * guessing]
+        top = [2 * guessing] * len(diverged)
+        axis.plot(diverged, top, "^", color=color, markerfacecolor="white")
         axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         axis.set_xticks([value for value, _ in points[::2]])
         axis.xaxis.set_major_formatter("{x:g}")

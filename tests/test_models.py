@@ -283,3 +283,51 @@ def test_import_is_light():
         "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def transformer_weights(length, classes, features):
+    """Number of weights, part by part."""
+    normal = 2 * features
+    attention = 4 * (features * features + features)
+    hidden = features * 4 * features + 4 * features + 4 * features * features + features
+    block = 2 * normal + attention + hidden
+    embeddings = (length + classes) * features
+    return embeddings + 2 * block + normal + features * classes + classes
+
+
+@pytest.mark.parametrize("width", [1, 0.5])
+def test_transformer_has_the_weights_counted_by_hand(width):
+    model = models.build("transformer", (64,), 97, width=width)
+    assert model.output_shape == (None, 64, 97)
+    # All of them are trained, the positions' embedding too.
+    count = sum(math.prod(w.shape) for w in model.trainable_variables)
+    assert count == model.count_params()
+    assert count == transformer_weights(64, 97, round(64 * width))
+
+
+def test_transformer_does_not_look_ahead():
+    keras.utils.set_random_seed(0)
+    model = models.build("transformer", (16,), 11, width=0.25)
+    text = np.random.default_rng(0).integers(0, 11, (1, 16))
+    before = keras.ops.convert_to_numpy(model(text))
+    for place in (0, 7, 15):
+        other = text.copy()
+        other[0, place] = (other[0, place] + 1) % 11
+        after = keras.ops.convert_to_numpy(model(other))
+        np.testing.assert_allclose(after[0, :place], before[0, :place], atol=1e-6)
+        assert np.abs(after[0, place:] - before[0, place:]).max(axis=1).min() > 1e-5
+
+
+def test_transformer_knows_the_order_of_what_it_reads():
+    keras.utils.set_random_seed(0)
+    model = models.build("transformer", (4,), 5)
+    first, second = keras.ops.convert_to_numpy(
+        model(np.array([[1, 2, 3, 0], [2, 1, 3, 0]]))
+    )
+    assert np.abs(first[2] - second[2]).max() > 1e-5
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (), (0,), 64])
+def test_transformer_takes_one_length(shape):
+    with pytest.raises(ValueError, match="`input_shape` must be a tuple of one length"):
+        models.build("transformer", shape, 10)

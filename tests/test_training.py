@@ -108,7 +108,11 @@ def test_seed_decides_weights_velocity_and_order(store):
 
 @pytest.mark.parametrize(
     ("optimizer", "kind"),
-    [("adam", keras.optimizers.Adam), ("rmsprop", keras.optimizers.RMSprop)],
+    [
+        ("adam", keras.optimizers.Adam),
+        ("rmsprop", keras.optimizers.RMSprop),
+        ("sgd", keras.optimizers.SGD),
+    ],
 )
 def test_peers_are_keras_own_with_the_given_arguments(optimizer, kind):
     experiment = dataclasses.replace(
