@@ -296,6 +296,8 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
         axis.set_xticks([value for value, _ in points[::2]])
         axis.xaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_major_formatter("{x:g}")
+        # A range of less than a power of ten has no other labels.
+        axis.yaxis.set_minor_formatter(mpl.ticker.LogFormatter())
         axis.set_title(TITLES[optimizer], loc="left", fontsize=10)
         axis.set_xlabel(argument.replace("_", " "))
     np.atleast_1d(axes)[0].set_ylabel("Final training loss")
