@@ -112,7 +112,8 @@ def run_card(runs: Sequence[Run]) -> "HTML":
     images = first.train_size or dataset.train_size
     rows = {
         "Data": f"{first.dataset_title}: {images:,} of {dataset.train_size:,} training "
-        f"images, {dataset.test_size:,} test images, {dataset.classes} classes",
+        f"{dataset.unit}, {dataset.test_size:,} test {dataset.unit}, "
+        f"{dataset.classes} classes",
         "Network": f"{TITLES[first.architecture]}, width {first.width:g}",
         "Budget": f"{first.epochs} epoch{'s' * (first.epochs > 1)} "
         f"in batches of {first.batch_size}",
@@ -226,7 +227,7 @@ def store_table(runs: Iterable[Run]) -> "HTML":
         ]
         for key, group in sorted(groups.items())
     ]
-    header = ["Runs of", "Scale", "Width", "Epochs", "Batch", "Training images"]
+    header = ["Runs of", "Scale", "Width", "Epochs", "Batch", "Training data"]
     return table([*header, "Runs", "Training time"], rows)
 
 
@@ -288,7 +289,10 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
         "python -m gravity runs export FILE there and "
         "python -m gravity runs import FILE here",
     }
-    fastest = max(stored, key=lambda run: _operations(run.experiment), default=None)
+    images = (
+        run for run in stored if not models.takes_text(run.experiment.architecture)
+    )
+    fastest = max(images, key=lambda run: _operations(run.experiment), default=None)
     if fastest is not None:
         paper = Experiment(
             dataset=dataset, architecture=architecture, optimizer="gravity"
@@ -327,9 +331,6 @@ def folded(summary: str, text: str) -> "HTML":
 
 def winners(runs: Sequence[Run]) -> "HTML":
     """Return a table of each optimizer's run with the smallest last training loss."""
-    best: dict[str, Run] = {}
-    for run in sorted(in_order(runs), key=_last_loss):
-        best.setdefault(run.experiment.optimizer, run)
     return table(
         ["Optimizer", "Final training loss", "Arguments"],
         [
@@ -338,9 +339,20 @@ def winners(runs: Sequence[Run]) -> "HTML":
                 f"{run.history['loss'][-1]:.4f}",
                 arguments(run),
             ]
-            for run in in_order(best.values())
+            for run in in_order(best_runs(runs).values())
         ],
     )
+
+
+def best_runs(runs: Sequence[Run]) -> dict[str, Run]:
+    """Return for each optimizer the run with the smallest last training loss.
+
+    A run that diverged is the last choice, and of equal ones the first in order wins.
+    """
+    best: dict[str, Run] = {}
+    for run in sorted(in_order(runs), key=_last_loss):
+        best.setdefault(run.experiment.optimizer, run)
+    return best
 
 
 def _last_loss(run: Run) -> float:

@@ -1,4 +1,4 @@
-"""The images that the book trains on: where they come from, checked and cached.
+"""The images, and the text, that the book trains on, checked and cached.
 
 `load` returns one dataset as arrays. Files are looked for in the cache folder, then
 where a system package keeps them, then downloaded; none is used before its checksum
@@ -14,6 +14,10 @@ dataset's title ends in "(generated)", and `Spec.data` holds a fingerprint of th
 manifest's entry, which becomes part of the description of every experiment, and thus of
 the run's name. The official data have no such mark, so the names of runs on them don't
 depend on any of this.
+
+The text is that of Python's own help, which each version of Python has a little
+different. So `Spec.data` holds a fingerprint of the text there too: runs on different
+texts have different names. Unlike generated data, any of them is as good as another.
 """
 
 import functools
@@ -51,7 +55,12 @@ _TIMEOUT_SECONDS = 30.0
 _LEAST_RATE = 20_000
 
 OFFICIAL = "official"
-"""`Spec.data` of all datasets but generated ones."""
+"""`Spec.data` of all datasets but generated ones and text."""
+TEXT = "text-"
+"""The beginning of the fingerprint of a text."""
+CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))
+"""The characters with a class of their own: line feed and printable ASCII, in order.
+All others share the class that comes after them."""
 GENERATED = " (generated)"
 """The end of every generated dataset's title."""
 
@@ -69,12 +78,14 @@ class _SlowError(ConnectionError):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with their labels, split into training and test.
+    """Images with their labels, or text, split into training and test.
 
     Attributes:
         name: a key of `DATASETS`.
-        x_train: training images, float32 in [0, 1], `(n, height, width, channels)`.
-        y_train: their labels, int32 from 0 to `classes` - 1, `(n,)`.
+        x_train: training images, float32 in [0, 1], `(n, height, width, channels)`. Of
+            text sequences of characters, int32 from 0 to `classes` - 1, `(n, length)`.
+        y_train: their labels, int32 from 0 to `classes` - 1, `(n,)`. Of text the
+            character that follows each one in `x_train`, `(n, length)`.
         x_test: test images, as `x_train`.
         y_test: their labels, as `y_train`.
         classes: number of classes.
@@ -114,7 +125,7 @@ class Spec:
 
     Attributes:
         title: the name as the book prints it.
-        shape: height, width and channels of an image.
+        shape: height, width and channels of an image, or the length of a sequence.
         classes: number of classes.
         train_size: number of training images.
         test_size: number of test images.
@@ -122,11 +133,11 @@ class Spec:
         files: what has to be there first. Defaults to nothing.
         alternative: the same images in files of another form, taken where `files`
             can't be had. `None`, the default, for none.
-        data: `OFFICIAL`, the default, or the fingerprint of generated data.
+        data: `OFFICIAL`, the default, or the fingerprint of generated data or of text.
     """
 
     title: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
     train_size: int
     test_size: int
@@ -134,6 +145,16 @@ class Spec:
     files: tuple[File, ...] = ()
     alternative: "Spec | None" = None
     data: str = OFFICIAL
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is text rather than images."""
+        return len(self.shape) == 1
+
+    @property
+    def unit(self) -> str:
+        """What there are `train_size` and `test_size` of, in the plural."""
+        return f"sequences of {self.shape[0]} characters" if self.is_text else "images"
 
 
 def load(name: str, *, cache: Path | None = None) -> Dataset:
@@ -262,7 +283,9 @@ def _check(arrays: Arrays, spec: Spec) -> None:
         ("test", x_test, y_test, spec.test_size),
     ):
         labels = np.unique(y).tolist()
-        if (x.shape, y.shape) != ((size, *spec.shape), (size,)) or labels != list(
+        if spec.is_text:
+            _check_text(part, x, y, size, spec)
+        elif (x.shape, y.shape) != ((size, *spec.shape), (size,)) or labels != list(
             range(spec.classes)
         ):
             raise DatasetError(
@@ -270,6 +293,19 @@ def _check(arrays: Arrays, spec: Spec) -> None:
                 f"with labels 0 to {spec.classes - 1}. Received: images {x.shape}, "
                 f"labels {y.shape} with values {labels}"
             )
+
+
+def _check_text(part: str, x: np.ndarray, y: np.ndarray, size: int, spec: Spec) -> None:
+    # No text need have every character.
+    values = [int(value) for array in (x, y) for value in (array.min(), array.max())]
+    if {x.shape, y.shape} != {(size, *spec.shape)} or not (
+        0 <= min(values) <= max(values) < spec.classes
+    ):
+        raise DatasetError(
+            f"{spec.title} must have {size} {part} {spec.unit}, each 0 to "
+            f"{spec.classes - 1}. Received: {x.shape} and {y.shape} with values "
+            f"{min(values)} to {max(values)}"
+        )
 
 
 def _find(file: File, cache: Path) -> Path | None:
@@ -429,6 +465,65 @@ def _parse_digits() -> Arrays:
     is_test = np.zeros(len(y), dtype=bool)
     is_test[np.argsort(y, kind="stable")[::5]] = True
     return x[~is_test], y[~is_test], x[is_test], y[is_test]
+
+
+def topics_text() -> str:
+    """Return the text of the dataset `topics`, the same for one version of Python.
+
+    It is the help that Python's `help()` prints about the language, its topics sorted
+    by name. Topics quote each other; of paragraphs that occur more than once only the
+    first is kept, so that the test text isn't in the training text already.
+
+    Raises:
+        DatasetError: this Python has no such module.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise DatasetError(
+            "The text is part of Python's standard library, but this Python lacks the "
+            "module pydoc_data.topics"
+        ) from error
+    whole = "\n\n".join(topics[name] for name in sorted(topics))
+    return "\n\n".join(dict.fromkeys(whole.split("\n\n")))
+
+
+def encode_text(text: str) -> np.ndarray:
+    """Return the class of each character, int32; see `CHARACTERS`."""
+    classes = {character: number for number, character in enumerate(CHARACTERS)}
+    other = len(CHARACTERS)
+    return np.array([classes.get(character, other) for character in text], np.int32)
+
+
+def decode_text(classes: np.ndarray) -> str:
+    """Return the characters of a sequence of classes, those that share one as `�`."""
+    return "".join((CHARACTERS + "\N{REPLACEMENT CHARACTER}")[each] for each in classes)
+
+
+def _parse_topics() -> Arrays:
+    """Return the text's beginning, cut into blocks, the last of which are for the test.
+
+    A block holds one character more than a sequence: inputs are all but its last,
+    targets all but its first. So no character belongs to two sequences.
+    """
+    block = _TOPICS_LENGTH + 1
+    needed = (_TOPICS_TRAIN + _TOPICS_TEST) * block
+    text = topics_text()
+    if len(text) < needed:
+        raise DatasetError(
+            f"The text must have {needed:,} characters. Received: {len(text):,}"
+        )
+    blocks = encode_text(text[:needed]).reshape(-1, block)
+    train, test = np.split(blocks, [_TOPICS_TRAIN])
+    return train[:, :-1], train[:, 1:], test[:, :-1], test[:, 1:]
+
+
+def _topics_data() -> str:
+    try:
+        digest = hashlib.sha256(topics_text().encode()).hexdigest()
+    except DatasetError:
+        return f"{TEXT}missing"
+    return TEXT + digest[:12]
 
 
 def _parse_idx_files(*files: bytes) -> Arrays:
@@ -667,6 +762,11 @@ _CIFAR100 = _cifar_file(
     "cifar-100", "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
 )
 
+# All versions of Python since 3.11 have text enough, and so their runs are of one size.
+_TOPICS_LENGTH = 64
+_TOPICS_TRAIN = 5000
+_TOPICS_TEST = 600
+
 _MNIST_SPEC = Spec(
     "MNIST",
     (28, 28, 1),
@@ -729,6 +829,15 @@ _OFFICIAL: Mapping[str, Spec] = {
         functools.partial(_parse_cifar100, labels=b"fine_labels"),
         (_CIFAR100,),
     ),
+    "topics": Spec(
+        "Python's help",
+        (_TOPICS_LENGTH,),
+        len(CHARACTERS) + 1,
+        _TOPICS_TRAIN,
+        _TOPICS_TEST,
+        _parse_topics,
+        data=_topics_data(),
+    ),
 }
 
 
@@ -786,5 +895,6 @@ def _generated(spec: Spec, entry: Mapping[str, Any], folder: Path) -> Spec:
 
 
 DATASETS = _with_generated(_OFFICIAL, os.environ.get("GRAVITY_DATA_MANIFEST"))
-"""What can be loaded. All but the digits have the shapes, classes and sizes of Table 3,
-whose images per class are `train_size / classes` (MNIST's classes differ a little)."""
+"""What can be loaded. All but the digits and the text have the shapes, classes and
+sizes of Table 3, whose images per class are `train_size / classes` (MNIST's classes
+differ a little)."""

@@ -19,16 +19,23 @@ OPTIMIZERS: Mapping[str, Mapping[str, float | int | bool]] = {
         "epsilon": 1e-7,
         "centered": False,
     },
+    "sgd": {"learning_rate": 0.01, "momentum": 0.9},
 }
 """Every optimizer's arguments and their defaults: section 3.3, but for the learning
-rates of Adam and RMSprop, which are Keras's where Table 5 gives none."""
+rates of Adam and RMSprop, which are Keras's where Table 5 gives none. Gradient descent
+isn't in the paper; its learning rate is Keras's, its momentum the usual one."""
+
+PAPER_OPTIMIZERS = ("gravity", "adam", "rmsprop")
+"""Those that the paper compares."""
 
 TITLES: Mapping[str, str] = {
     "gravity": "Gravity",
     "adam": "Adam",
     "rmsprop": "RMSprop",
+    "sgd": "SGD with momentum",
     "vgg16": "VGG16",
     "vgg19": "VGG19",
+    "transformer": "Transformer",
 }
 """The names as the book prints them."""
 
@@ -118,16 +125,18 @@ class Experiment:
         arguments: the optimizer's arguments; what is left out takes the default that
             `OPTIMIZERS` has for it.
         width: multiplies every layer's number of channels. Defaults to 1, the paper's.
-        epochs: number of passes over the training images. Defaults to 100.
-        batch_size: images a step. Defaults to 128.
+        epochs: number of passes over the training data. Defaults to 100.
+        batch_size: images, or sequences of text, a step. Defaults to 128.
         seed: of initial weights, initial velocity and shuffling. Defaults to 0.
-        train_size: number of training images, `None` (the default) for all of them.
-        data: the files that the images come from, a `Spec.data` of `gravity.datasets`.
+        train_size: number of training images, or sequences of text, `None` (the
+            default) for all of them.
+        data: what the dataset was made from, a `Spec.data` of `gravity.datasets`.
             Defaults to what `gravity.datasets.load` gives here.
 
     Raises:
-        ValueError: an attribute is not of the kind said above; the message names it,
-            its value and what is accepted.
+        ValueError: an attribute is not of the kind said above, or the architecture
+            doesn't take the dataset; the message names it, its value and what is
+            accepted.
     """
 
     dataset: str
@@ -162,8 +171,25 @@ class Experiment:
         _integer("batch_size", self.batch_size, 1)
         _integer("seed", self.seed, 0)
         present = datasets.DATASETS[self.dataset]
+        if models.takes_text(self.architecture) != present.is_text:
+            fitting = (
+                name
+                for name in models.ARCHITECTURES
+                if models.takes_text(name) == present.is_text
+            )
+            raise ValueError(
+                f"Argument `architecture` must be one that takes {present.unit}, as "
+                f"{self.dataset} has: {', '.join(fitting)}. "
+                f"Received: architecture={self.architecture!r}"
+            )
         object.__setattr__(self, "data", self.data or present.data)
-        if self.is_generated and not self.data.startswith("generated-"):
+        if present.is_text:
+            if not self.data.startswith(datasets.TEXT):
+                raise ValueError(
+                    "Argument `data` must be the fingerprint of a text, "
+                    f"'{datasets.TEXT}…'. Received: data={self.data!r}"
+                )
+        elif self.data != datasets.OFFICIAL and not self.is_generated:
             raise ValueError(
                 "Argument `data` must be 'official' or the fingerprint of generated "
                 f"data, 'generated-…'. Received: data={self.data!r}"
@@ -176,7 +202,8 @@ class Experiment:
             if self.train_size > available:
                 raise ValueError(
                     f"Argument `train_size` must be at most {available}, all training "
-                    f"images of {self.dataset}. Received: train_size={self.train_size}"
+                    f"{present.unit} of {self.dataset}. "
+                    f"Received: train_size={self.train_size}"
                 )
             if self.train_size == available:
                 object.__setattr__(self, "train_size", None)
@@ -184,10 +211,10 @@ class Experiment:
     def describe(self) -> dict[str, Any]:
         """Return the description as plain JSON types, complete and in a fixed order.
 
-        `data` is part of it for generated data only.
+        `data` is part of it for generated data and for text only.
         """
         description = {"training_rules": TRAINING_RULES, **asdict(self)}
-        if not self.is_generated:
+        if self.data == datasets.OFFICIAL:
             del description["data"]
         return description
 
@@ -210,7 +237,7 @@ class Experiment:
     @property
     def is_generated(self) -> bool:
         """Whether the images are generated ones, which no result may be drawn from."""
-        return self.data != datasets.OFFICIAL
+        return self.data.startswith("generated-")
 
     @property
     def run_id(self) -> str:
@@ -253,7 +280,11 @@ class Experiment:
     def is_papers(self) -> bool:
         """Whether this is one of the paper's own 30 settings, but for the seed."""
         pair = (self.dataset, self.architecture)
-        if self.is_generated or pair not in PAPER_LEARNING_RATES:
+        if (
+            self.is_generated
+            or pair not in PAPER_LEARNING_RATES
+            or self.optimizer not in PAPER_OPTIMIZERS
+        ):
             return False
         paper = paper_experiment(self.dataset, self.architecture, self.optimizer)
         return self == replace(paper, seed=self.seed, data=self.data)
@@ -304,23 +335,24 @@ def grid(
     dataset: str,
     architecture: str,
     *,
-    optimizers: Iterable[str] = tuple(OPTIMIZERS),
+    optimizers: Iterable[str] = PAPER_OPTIMIZERS,
     arguments: Mapping[str, Mapping[str, float | int | bool]] | None = None,
     seeds: Iterable[int] = (0,),
     width: float = 1.0,
     epochs: int = 100,
     batch_size: int = 128,
     train_size: int | None = None,
+    data: str = "",
 ) -> list[Experiment]:
     """Return the experiments of one dataset/architecture pair.
 
     Args:
         dataset: a key of `gravity.datasets.DATASETS`.
         architecture: one of `gravity.models.ARCHITECTURES`.
-        optimizers: the optimizers to compare. Defaults to all.
+        optimizers: the optimizers to compare. Defaults to the paper's three.
         arguments: for each optimizer, the arguments that differ from the paper's.
         seeds: one run each. Defaults to a single run with seed 0.
-        width, epochs, batch_size, train_size: as in `Experiment`.
+        width, epochs, batch_size, train_size, data: as in `Experiment`.
 
     Raises:
         ValueError: as `Experiment`, or `arguments` names an optimizer that
@@ -344,6 +376,7 @@ def grid(
             batch_size=batch_size,
             seed=seed,
             train_size=train_size,
+            data=data,
         )
         for optimizer in optimizers
         for seed in seeds

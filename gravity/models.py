@@ -1,4 +1,4 @@
-"""VGG16 and VGG19 as the paper trains them (Table 4), at any width."""
+"""VGG16 and VGG19 as the paper trains them (Table 4), and a small Transformer."""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,38 +12,56 @@ _CHANNELS = (64, 128, 256, 512, 512)
 _UNITS = 4096
 _SIDE = 32
 
-ARCHITECTURES = tuple(_BLOCKS)
+# The Transformer's blocks, heads, and units between them at width 1.
+_LAYERS = 2
+_HEADS = 4
+_FEATURES = 64
+
+ARCHITECTURES = (*_BLOCKS, "transformer")
 """The accepted names."""
 
 
 def build(
     architecture: str,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     classes: int,
     width: float = 1.0,
 ) -> "keras.Model":
-    """Return an untrained network that maps images to logits.
+    """Return an untrained network that maps images, or text, to logits.
+
+    `vgg16` and `vgg19` take images and give one row of logits for each. `transformer`
+    takes sequences of characters, as integers below `classes`, and gives a row for
+    each character: logits of the next one, which depend on it and on those before it.
+    It has two blocks of attention and a hidden layer, normalised before each part, and
+    learns an embedding of every character and of every position.
 
     There is no dropout, batch normalisation or other regularisation. Weights are drawn
     from Glorot's uniform distribution with Keras's global seed, so call
-    `keras.utils.set_random_seed` first for the same weights again; biases are zero.
+    `keras.utils.set_random_seed` first for the same weights again; biases are zero. The
+    Transformer's embeddings are drawn uniformly from -0.05 to 0.05, as Keras does.
 
     Args:
         architecture: one of `ARCHITECTURES`.
         input_shape: height, width and channels of an image. Images that are not 32 × 32
-            are resized to it bilinearly, with the channels they have.
+            are resized to it bilinearly, with the channels they have. For the
+            Transformer the number of characters, `(length,)`.
         classes: number of logits.
         width: multiplies the channels of every convolution and the units of both
             hidden dense layers; rounded, at least 1. Defaults to 1, Table 4's network.
+            For the Transformer it multiplies the 64 features of a character.
 
     Returns:
-        A model from `(batch, *input_shape)` to `(batch, classes)`.
+        A model from `(batch, *input_shape)` to `(batch, classes)`, for the Transformer
+        to `(batch, length, classes)`.
 
     Raises:
         ValueError: an argument is not as said above.
 
     References:
-        Table 4 and section 3.3 of the paper.
+        Table 4 and section 3.3 of the paper. The Transformer isn't the paper's: it is
+        Vaswani et al., "Attention is all you need" (2017), with the normalisation
+        where Xiong et al., "On layer normalization in the Transformer architecture"
+        (2020), put it.
     """
     import keras
     from keras import layers
@@ -53,13 +71,15 @@ def build(
             f"Argument `architecture` must be one of {', '.join(ARCHITECTURES)}. "
             f"Received: architecture={architecture!r}"
         )
+    text = takes_text(architecture)
     if (
         not isinstance(input_shape, tuple)
-        or len(input_shape) != 3
+        or len(input_shape) != (1 if text else 3)
         or not all(map(_is_count, input_shape))
     ):
         raise ValueError(
-            "Argument `input_shape` must be a tuple of height, width and channels, "
+            "Argument `input_shape` must be a tuple of "
+            f"{'one length' if text else 'height, width and channels'}, "
             f"each a positive integer. Received: input_shape={input_shape!r}"
         )
     if not _is_count(classes):
@@ -80,6 +100,8 @@ def build(
     def scaled(size: int) -> int:
         return max(1, round(size * width))
 
+    if text:
+        return _transformer(input_shape[0], classes, scaled(_FEATURES))
     inputs = x = keras.Input(input_shape)
     if input_shape[:2] != (_SIDE, _SIDE):
         x = layers.Resizing(_SIDE, _SIDE, interpolation="bilinear")(x)
@@ -95,7 +117,7 @@ def build(
 
 
 def operations(
-    architecture: str, input_shape: tuple[int, int, int], classes: int, width: float
+    architecture: str, input_shape: tuple[int, ...], classes: int, width: float
 ) -> int:
     """Return the floating-point operations that training takes for one image.
 
@@ -104,7 +126,8 @@ def operations(
     and the optimizer are left out.
 
     Args:
-        architecture, input_shape, classes, width: as in `build`.
+        architecture: `vgg16` or `vgg19`.
+        input_shape, classes, width: as in `build`.
     """
     side, inputs, count = _SIDE, input_shape[-1], 0
     for convolutions, channels in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
@@ -118,6 +141,32 @@ def operations(
         count += inputs * outputs
         inputs = outputs
     return 3 * 2 * (count + inputs * classes)
+
+
+def takes_text(architecture: str) -> bool:
+    """Return whether a network reads characters rather than images."""
+    return architecture not in _BLOCKS
+
+
+def _transformer(length: int, classes: int, features: int) -> "keras.Model":
+    import keras
+    from keras import layers, ops
+
+    inputs = keras.Input((length,), dtype="int32")
+    # Made from the input, so that the model knows the layer that embeds them.
+    positions = ops.cumsum(ops.ones_like(inputs), axis=1) - 1
+    x = layers.Embedding(classes, features)(inputs)
+    x = x + layers.Embedding(length, features)(positions)
+    for _ in range(_LAYERS):
+        normal = layers.LayerNormalization()(x)
+        attention = layers.MultiHeadAttention(_HEADS, max(1, features // _HEADS))
+        x = x + attention(normal, normal, use_causal_mask=True)
+        hidden = layers.Dense(4 * features, activation="relu")(
+            layers.LayerNormalization()(x)
+        )
+        x = x + layers.Dense(features)(hidden)
+    outputs = layers.Dense(classes)(layers.LayerNormalization()(x))
+    return keras.Model(inputs, outputs, name="transformer")
 
 
 def _is_count(value: object) -> bool:

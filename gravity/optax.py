@@ -1,5 +1,7 @@
 """The Gravity optimizer for JAX, as optax's gradient transformations."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Callable

@@ -28,6 +28,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "gravity": {"color": "#D55E00", "linestyle": "-"},
     "adam": {"color": "#0072B2", "linestyle": "--"},
     "rmsprop": {"color": "#009E73", "linestyle": "-."},
+    "sgd": {"color": "#CC79A7", "linestyle": (0, (1, 1))},
     "gradient_descent": {"color": "#000000", "linestyle": ":"},
 }
 """How each optimizer is drawn, in every chapter."""
@@ -267,7 +268,8 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
 
     Returns:
         The figure: a panel for each optimizer, with ln C, the loss of guessing among
-        C classes, as a dashed line.
+        C classes, as a dashed line. A run that diverged, to NaN or to more than twice
+        that loss, is a triangle at the top without a place on the loss axis.
     """
     figure, axes = plt.subplots(
         1, len(arguments), figsize=(8, 2.8), sharey=True, layout="constrained"
@@ -283,11 +285,17 @@ def sensitivity(runs: Sequence[Run], arguments: Mapping[str, str]) -> Figure:
         guessing = math.log(DATASETS[runs[0].experiment.dataset].classes)
         axis.axhline(guessing, color="#666666", linestyle="--", linewidth=1)
         color = STYLES[optimizer]["color"]
-        axis.loglog(*zip(*points, strict=True), marker="o", color=color)
+        kept = [(value, loss) for value, loss in points if loss <= 2 * guessing]
+        axis.loglog(*np.reshape(kept, (-1, 2)).T, marker="o", color=color)
+        diverged = [value for value, loss in points if not loss <= 2 * guessing]
+        top = [2 * guessing] * len(diverged)
+        axis.plot(diverged, top, "^", color=color, markerfacecolor="white")
         axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         axis.set_xticks([value for value, _ in points[::2]])
         axis.xaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_major_formatter("{x:g}")
+        # A range of less than a power of ten has no other labels.
+        axis.yaxis.set_minor_formatter(mpl.ticker.LogFormatter())
         axis.set_title(TITLES[optimizer], loc="left", fontsize=10)
         axis.set_xlabel(argument.replace("_", " "))
     np.atleast_1d(axes)[0].set_ylabel("Final training loss")

@@ -1,5 +1,7 @@
 """The Gravity optimizer for PyTorch."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from typing import Any, cast

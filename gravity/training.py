@@ -145,7 +145,11 @@ def create_optimizer(experiment: Experiment) -> "keras.optimizers.Optimizer":
     arguments: dict[str, Any] = dict(experiment.arguments)
     if experiment.optimizer == "gravity":
         return Gravity(**arguments, seed=experiment.seed)
-    classes = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}
+    classes = {
+        "adam": keras.optimizers.Adam,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": keras.optimizers.SGD,
+    }
     return classes[experiment.optimizer](**arguments)
 
 
@@ -300,10 +304,11 @@ def describe(experiment: Experiment) -> str:
         for name, value in experiment.arguments.items()
         if name == "learning_rate" or value != defaults[name]
     )
-    images = experiment.train_size or datasets.DATASETS[experiment.dataset].train_size
+    dataset = datasets.DATASETS[experiment.dataset]
     return (
         f"{experiment.title} ({arguments}), width {experiment.width:g}, "
-        f"{experiment.epochs} epochs of {images:,} images in batches of "
+        f"{experiment.epochs} epochs of "
+        f"{experiment.train_size or dataset.train_size:,} {dataset.unit} in batches of "
         f"{experiment.batch_size}, seed {experiment.seed}"
     )
 

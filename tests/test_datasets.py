@@ -968,7 +968,7 @@ TABLE_3 = {
 
 
 def test_datasets_are_table_3s():
-    assert list(datasets.DATASETS) == ["digits", *TABLE_3]
+    assert list(datasets.DATASETS) == ["digits", *TABLE_3, "topics"]
 
     def number(printed):
         digits, *thousand = printed.split()
@@ -1289,3 +1289,96 @@ def test_refuses_a_manifest_that_is_not_there(tmp_path):
         generated(tmp_path / "manifest.json")
     with pytest.raises(datasets.DatasetError, match="must be an absolute path"):
         generated("manifest.json")
+
+
+def test_topics_are_the_help_without_its_repetitions():
+    from pydoc_data.topics import topics
+
+    text = datasets.topics_text()
+    paragraphs = text.split("\n\n")
+    assert len(paragraphs) == len(set(paragraphs))
+    everything = "\n\n".join(topics[name] for name in sorted(topics))
+    assert set(paragraphs) == set(everything.split("\n\n"))
+    assert everything.startswith(text[:1000])
+
+
+def test_topics_reassemble_to_the_text_without_overlap():
+    dataset = datasets.load("topics")
+    spec = datasets.DATASETS["topics"]
+    assert dataset.x_train.shape == dataset.y_train.shape == (5000, 64)
+    assert dataset.x_test.shape == dataset.y_test.shape == (600, 64)
+    assert (dataset.classes, spec.classes) == (97, 97)
+    parts = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
+    assert {part.dtype for part in parts} == {np.dtype("int32")}
+    for x, y in (parts[:2], parts[2:]):
+        np.testing.assert_array_equal(x[:, 1:], y[:, :-1])
+    # The first 64 characters of each block, then the one after them.
+    joined = "".join(
+        datasets.decode_text(x) + datasets.decode_text(y[-1:])
+        for x, y in zip(
+            np.concatenate(parts[::2]), np.concatenate(parts[1::2]), strict=True
+        )
+    )
+    text = datasets.topics_text()[: 5600 * 65]
+    ascii_only = re.sub(r"[^\n -~]", "�", text)
+    assert "�" in joined
+    assert joined == ascii_only
+
+
+def test_topics_test_text_is_not_in_the_training_text():
+    dataset = datasets.load("topics")
+    train = {sequence.tobytes() for sequence in dataset.x_train}
+    assert not any(sequence.tobytes() in train for sequence in dataset.x_test)
+    split = 5000 * 65
+    text = datasets.topics_text()
+    seen = set(text[:split].split("\n\n"))
+    # The paragraph at the split is in neither part as a whole.
+    assert not seen & set(text[split : 5600 * 65].split("\n\n")[1:-1])
+
+
+def test_topics_fingerprint_is_that_of_the_text():
+    digest = sha256(datasets.topics_text().encode())
+    assert datasets.DATASETS["topics"].data == f"text-{digest[:12]}"
+
+
+def test_characters_without_a_class_share_one():
+    np.testing.assert_array_equal(
+        datasets.encode_text("\n ~é€A"), [0, 1, 95, 96, 96, 34]
+    )
+    assert datasets.decode_text(np.array([34, 96, 0])) == "A�\n"
+
+
+def test_text_too_short_or_missing_is_refused(monkeypatch):
+    import pydoc_data.topics
+
+    monkeypatch.setattr(pydoc_data.topics, "topics", {"a": "b"})
+    with pytest.raises(
+        datasets.DatasetError, match=r"have 364,000 characters. Received: 1$"
+    ):
+        datasets.load("topics")
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    with pytest.raises(
+        datasets.DatasetError, match=r"lacks the module pydoc_data\.topics"
+    ):
+        datasets.load("topics")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x[:-1], y), r"5000 training sequences of 64 .*\(4999, 64\)"),
+        (lambda x, y: (x, y[:, 1:]), r"5000 training sequences of 64 .*\(5000, 63\)"),
+        (lambda x, y: (x, np.where(y == 1, 97, y)), r"0 to 96\. .*values 0 to 97"),
+        (lambda x, y: (x - 1, y), r"0 to 96\. .*values -1 to 96"),
+    ],
+)
+def test_wrong_text_is_refused(monkeypatch, change, message):
+    spec = datasets.DATASETS["topics"]
+
+    def parse():
+        x_train, y_train, *test = spec.parse()
+        return *change(x_train, y_train), *test
+
+    monkeypatch.setitem(datasets.DATASETS, "topics", replace(spec, parse=parse))
+    with pytest.raises(datasets.DatasetError, match=message):
+        datasets.load("topics")

@@ -136,7 +136,7 @@ def test_description_of_other_training_rules_is_refused():
     [
         ({"dataset": "imagenet"}, "`dataset` must be one of .*digits.*imagenet"),
         ({"architecture": "vgg11"}, "`architecture` .* vgg16, vgg19.*vgg11"),
-        ({"optimizer": "sgd"}, "`optimizer` .*gravity, adam, rmsprop.*sgd"),
+        ({"optimizer": "lion"}, "`optimizer` .*gravity, adam, rmsprop.*lion"),
         ({"arguments": {"momentum": 0.9}}, "alpha, beta, first_step.*momentum"),
         ({"arguments": {"alpha": "0.1"}}, "`alpha` .* float.*alpha='0.1'"),
         ({"arguments": {"alpha": True}}, "`alpha` .* float.*alpha=True"),
@@ -151,6 +151,19 @@ def test_description_of_other_training_rules_is_refused():
         ({"batch_size": True}, "`batch_size` .*batch_size=True"),
         ({"seed": -1}, "`seed` .*at least 0.*seed=-1"),
         ({"train_size": 1438}, "`train_size` .*at most 1437.*1438"),
+        (
+            {"architecture": "transformer"},
+            "`architecture` .*takes images, as digits has: vgg16, vgg19.*transformer",
+        ),
+        (
+            {"dataset": "topics"},
+            "`architecture` .*sequences of 64 .* topics has: transformer.*'vgg16'",
+        ),
+        (
+            {"dataset": "topics", "architecture": "transformer", "data": "official"},
+            "`data` must be the fingerprint of a text, 'text-…'.*data='official'",
+        ),
+        ({"data": "text-000000000000"}, "`data` must be 'official'.*data='text-0"),
     ],
 )
 def test_bad_attribute_is_named_with_its_value(change, message):
@@ -266,3 +279,26 @@ def test_sizes_are_the_generated_ones(generated):
 def test_data_must_be_official_or_generated():
     with pytest.raises(ValueError, match=r"`data` must be 'official'.*data='mine'"):
         Experiment(**SMALL, data="mine")
+
+
+def test_runs_on_different_texts_have_different_names():
+    text = {"dataset": "topics", "architecture": "transformer", "optimizer": "sgd"}
+    here = Experiment(**text, epochs=6)
+    assert here.data == datasets.DATASETS["topics"].data
+    assert here.describe()["data"] == here.data
+    assert (here.is_generated, here.scale) == (False, "reduced")
+    assert here.run_id.startswith("topics-transformer-sgd-")
+    other = dataclasses.replace(here, data="text-000000000000")
+    assert other.run_id != here.run_id
+    assert Experiment.from_description(other.describe()) == other
+    assert other.title == "Python's help × Transformer × SGD with momentum"
+
+
+def test_grid_takes_the_papers_optimizers_unless_told():
+    assert [run.optimizer for run in grid("digits", "vgg16")] == [
+        *("gravity", "adam", "rmsprop")
+    ]
+    (one,) = grid("digits", "vgg16", optimizers=["sgd"])
+    assert one.arguments == {"learning_rate": 0.01, "momentum": 0.9}
+    paper = Experiment(dataset="mnist", architecture="vgg16", optimizer="sgd")
+    assert not paper.is_papers

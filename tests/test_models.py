@@ -1,5 +1,6 @@
 """`gravity.models`: the paper's Table 4, and the same network written in PyTorch."""
 
+import itertools
 import math
 import os
 import subprocess
@@ -75,7 +76,7 @@ TABLE_4 = {
 TOTALS = {"vgg16": 33_638_218, "vgg19": 38_947_914}
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TABLE_4)
 def test_width_1_is_table_4(architecture):
     model = models.build(architecture, (32, 32, 3), 10)
     layers = [
@@ -91,7 +92,7 @@ def test_width_1_is_table_4(architecture):
 
 
 def test_architectures_are_the_papers():
-    assert tuple(TABLE_4) == models.ARCHITECTURES
+    assert (*TABLE_4, "transformer") == models.ARCHITECTURES
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
 @pytest.mark.parametrize(("shape", "width"), [((32, 32, 3), 1.0), ((28, 28, 1), 0.2)])
 def test_operations_are_those_of_the_built_layers(architecture, shape, width):
     model = models.build(architecture, shape, 20, width)
@@ -296,3 +297,51 @@ def test_operations_are_those_of_the_built_layers(architecture, shape, width):
             multiplications += places * math.prod(layer.kernel.shape)
     counted = models.operations(architecture, shape, 20, width)
     assert counted == 6 * multiplications
+
+
+def transformer_weights(length, classes, features):
+    """Number of weights, part by part."""
+    normal = 2 * features
+    attention = 4 * (features * features + features)
+    hidden = features * 4 * features + 4 * features + 4 * features * features + features
+    block = 2 * normal + attention + hidden
+    embeddings = (length + classes) * features
+    return embeddings + 2 * block + normal + features * classes + classes
+
+
+@pytest.mark.parametrize("width", [1, 0.5])
+def test_transformer_has_the_weights_counted_by_hand(width):
+    model = models.build("transformer", (64,), 97, width=width)
+    assert model.output_shape == (None, 64, 97)
+    # All of them are trained, the positions' embedding too.
+    count = sum(math.prod(w.shape) for w in model.trainable_variables)
+    assert count == model.count_params()
+    assert count == transformer_weights(64, 97, round(64 * width))
+
+
+def test_transformer_does_not_look_ahead():
+    keras.utils.set_random_seed(0)
+    model = models.build("transformer", (16,), 11, width=0.25)
+    text = np.random.default_rng(0).integers(0, 11, (1, 16))
+    before = keras.ops.convert_to_numpy(model(text))
+    for place in (0, 7, 15):
+        other = text.copy()
+        other[0, place] = (other[0, place] + 1) % 11
+        after = keras.ops.convert_to_numpy(model(other))
+        np.testing.assert_allclose(after[0, :place], before[0, :place], atol=1e-6)
+        assert np.abs(after[0, place:] - before[0, place:]).max(axis=1).min() > 1e-5
+
+
+def test_transformer_knows_where_in_the_text_it_is():
+    keras.utils.set_random_seed(0)
+    model = models.build("transformer", (4,), 5)
+    # Of one character over and over, nothing but the position differs.
+    (rows,) = keras.ops.convert_to_numpy(model(np.full((1, 4), 2)))
+    for one, two in itertools.combinations(rows, 2):
+        assert np.abs(one - two).max() > 1e-4
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (), (0,), 64])
+def test_transformer_takes_one_length(shape):
+    with pytest.raises(ValueError, match="`input_shape` must be a tuple of one length"):
+        models.build("transformer", shape, 10)

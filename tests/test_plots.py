@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from gravity import plots
+from gravity.experiment import grid
+from gravity.runs import METRICS, RunStore
 
 GRADIENTS = np.linspace(-6, 6, 241)
 
@@ -217,3 +219,31 @@ def test_a_figure_without_runs_says_so():
     for figure in (plots.training_curves([]), plots.published_curves({})):
         (axis,) = figure.axes
         assert "none here" in axis.texts[0].get_text()
+
+
+def test_tries_that_diverged_leave_the_others_their_scale(tmp_path):
+    store = RunStore(tmp_path)
+    losses = {0.01: 2.0, 0.1: 1.5, 1.0: 432.5, 10.0: math.nan}
+    for rate, loss in losses.items():
+        (one,) = grid(
+            "digits",
+            "vgg16",
+            optimizers=["sgd"],
+            arguments={"sgd": {"learning_rate": rate}},
+            epochs=1,
+        )
+        store.save(one, {metric: [loss] for metric in METRICS}, {})
+    figure = plots.sensitivity(list(store), {"sgd": "learning_rate"})
+    (axis,) = figure.axes
+    lines = {line.get_marker(): line for line in axis.lines}
+    np.testing.assert_array_equal(lines["o"].get_xydata(), [[0.01, 2], [0.1, 1.5]])
+    np.testing.assert_array_equal(lines["^"].get_xdata(), [1, 10])
+    assert set(lines["^"].get_ydata()) == {2 * math.log(10)}
+    assert axis.get_ylim()[1] < 10
+    assert axis.get_title(loc="left") == "SGD with momentum"
+
+
+def test_every_optimizer_is_drawn_in_its_own_way():
+    looks = list(plots.STYLES.values())
+    assert len({look["color"] for look in looks}) == len(looks)
+    assert "sgd" in plots.STYLES

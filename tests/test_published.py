@@ -16,7 +16,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from gravity import datasets, published
-from gravity.experiment import OPTIMIZERS, PAPER_LEARNING_RATES, paper_arguments
+from gravity.experiment import (
+    PAPER_LEARNING_RATES,
+    PAPER_OPTIMIZERS,
+    paper_arguments,
+)
 from gravity.published import SOURCES, PublishedError
 from gravity.runs import METRICS
 
@@ -242,7 +246,9 @@ def test_refuses_a_run_that_the_paper_does_not_have(run):
 
 def test_sources_are_the_papers_30_runs():
     assert set(SOURCES) == {
-        (*pair, optimizer) for pair in PAPER_LEARNING_RATES for optimizer in OPTIMIZERS
+        (*pair, optimizer)
+        for pair in PAPER_LEARNING_RATES
+        for optimizer in PAPER_OPTIMIZERS
     }
     assert len({digest for _, digest in SOURCES.values()}) == 30
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for _, digest in SOURCES.values())

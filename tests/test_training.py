@@ -108,7 +108,11 @@ def test_seed_decides_weights_velocity_and_order(store):
 
 @pytest.mark.parametrize(
     ("optimizer", "kind"),
-    [("adam", keras.optimizers.Adam), ("rmsprop", keras.optimizers.RMSprop)],
+    [
+        ("adam", keras.optimizers.Adam),
+        ("rmsprop", keras.optimizers.RMSprop),
+        ("sgd", keras.optimizers.SGD),
+    ],
 )
 def test_peers_are_keras_own_with_the_given_arguments(optimizer, kind):
     experiment = dataclasses.replace(
@@ -159,7 +163,7 @@ def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
     ("change", "message"),
     [
         ("--dataset imagenet", "`dataset` must be one of"),
-        ("--optimizer sgd", "`optimizer` must be one of gravity, adam, rmsprop"),
+        ("--optimizer lion", "`optimizer` must be one of gravity, adam, rmsprop"),
         ("--argument momentum=0.9", "alpha, beta, first_step"),
         ("--epochs 0", "`epochs` must be an integer, at least 1"),
     ],

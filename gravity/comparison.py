@@ -1,0 +1,126 @@
+"""Compares optimizers over several seeds, each seed with itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gravity.runs import Run, in_order
+
+RESAMPLES = 9999
+"""Of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What sets one optimizer apart from another.
+
+    Attributes:
+        optimizer: the other optimizer, a key of `gravity.experiment.OPTIMIZERS`.
+        differences: for each seed, in rising order, the value of the one minus the
+            value of the other.
+        low: lower end of the 95 % confidence interval of the mean difference.
+        high: its upper end.
+        p: p-value of no difference, two-sided and exact.
+        p_adjusted: the same, corrected for the number of comparisons.
+    """
+
+    optimizer: str
+    differences: NDArray[Any]
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+
+    @property
+    def mean(self) -> float:
+        """The mean difference."""
+        return float(self.differences.mean())
+
+
+def compare(
+    runs: Sequence[Run], optimizer: str = "gravity", metric: str = "val_loss"
+) -> list[Comparison]:
+    """Compare the last value of a metric between one optimizer and each other one.
+
+    Runs with the same seed share initial weights and the order of the data, so they
+    are compared in pairs. The interval is the bias-corrected and accelerated bootstrap
+    (BCa) of the mean difference. The p-value counts, among all ways to give the
+    differences other signs, those with a mean at least as far out; with n seeds it is
+    at least 2 / 2ⁿ. Holm's method corrects it.
+
+    Args:
+        runs: for each optimizer one run of each seed, otherwise alike; at least two
+            seeds and two optimizers.
+        optimizer: the one that the others are compared with. Defaults to Gravity.
+        metric: one of `gravity.runs.METRICS`. Defaults to the test loss.
+
+    Returns:
+        A comparison for each other optimizer, in the order of `OPTIMIZERS`.
+
+    Raises:
+        ValueError: the runs are not as said above, or a value isn't finite.
+
+    References:
+        Efron, "Better bootstrap confidence intervals" (1987). Holm, "A simple
+        sequentially rejective multiple test procedure" (1979).
+    """
+    from scipy import stats
+
+    last: dict[str, dict[int, float]] = {}
+    for run in in_order(runs):
+        seeds = last.setdefault(run.experiment.optimizer, {})
+        if run.experiment.seed in seeds:
+            raise ValueError(
+                "Argument `runs` must hold one run of each optimizer and seed. "
+                f"Received two of {run.experiment.optimizer}, "
+                f"seed {run.experiment.seed}"
+            )
+        seeds[run.experiment.seed] = run.history[metric][-1]
+    own = last.pop(optimizer, {})
+    values = [value for seeds in (own, *last.values()) for value in seeds.values()]
+    if (
+        len(own) < 2
+        or not last
+        or any(seeds.keys() != own.keys() for seeds in last.values())
+        or not np.isfinite(values).all()
+    ):
+        shown = {name: sorted(seeds) for name, seeds in last.items()}
+        raise ValueError(
+            "Argument `runs` must hold the same seeds, at least two, of every "
+            f"optimizer, {optimizer} and others, with a finite {metric}. "
+            f"Received: {optimizer} with {sorted(own)} and {shown}"
+        )
+    differences = {
+        name: np.array([own[seed] - seeds[seed] for seed in sorted(own)])
+        for name, seeds in last.items()
+    }
+    p_values = [
+        float(
+            stats.permutation_test(
+                (each,), np.mean, permutation_type="samples", n_resamples=np.inf
+            ).pvalue
+        )
+        for each in differences.values()
+    ]
+    found = []
+    for (name, each), p, adjusted in zip(
+        differences.items(), p_values, holm(p_values), strict=True
+    ):
+        low, high = stats.bootstrap(
+            (each,), np.mean, n_resamples=RESAMPLES, method="BCa", random_state=0
+        ).confidence_interval
+        found.append(Comparison(name, each, float(low), float(high), p, adjusted))
+    return found
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm's method, in their order."""
+    corrected = [0.0] * len(p_values)
+    least = 0.0
+    for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = least
+    return corrected
