@@ -18,6 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         print(f"gravity: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -49,8 +51,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--train-size", type=int, help="training images; default: all")
     train.set_defaults(command=_train)
 
-    listing = commands.add_parser("runs", help="list the stored runs")
+    listing = commands.add_parser("runs", help="list, export or import stored runs")
     listing.set_defaults(command=_runs)
+    actions = listing.add_subparsers(metavar="ACTION")
+    export = actions.add_parser("export", help="write runs to one zip file")
+    export.add_argument("file", metavar="FILE", help="the zip file to make")
+    export.add_argument(
+        "run_id", metavar="RUN_ID", nargs="*", help="which runs; default: all"
+    )
+    export.set_defaults(command=_export)
+    importing = actions.add_parser("import", help="store the runs of such a file")
+    importing.add_argument("file", metavar="FILE", help="the zip file")
+    importing.set_defaults(command=_import)
 
     data = commands.add_parser(
         "data", help="fetch datasets into the cache, and list which are there"
@@ -109,6 +121,23 @@ def _train(options: argparse.Namespace) -> None:
 def _runs(options: argparse.Namespace) -> None:
     for run in RunStore():
         print(_line(run))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from gravity import archives
+
+    for run in archives.export_runs(options.file, RunStore(), options.run_id):
+        print(_line(run))
+
+
+def _import(options: argparse.Namespace) -> None:
+    from gravity import archives
+
+    imported, known = archives.import_runs(options.file, RunStore())
+    for run in imported:
+        print(_line(run))
+    if known:
+        print(f"stored already: {', '.join(run.experiment.run_id for run in known)}")
 
 
 def _line(run) -> str:  # type: ignore[no-untyped-def]

@@ -221,6 +221,20 @@ class Experiment:
         return f"{mark}{self.dataset}-{self.architecture}-{self.optimizer}-{digest}"
 
     @property
+    def command(self) -> list[str]:
+        """The words of the command that trains this run, after `python`."""
+        description = self.describe()
+        del description["training_rules"]
+        arguments = description.pop("arguments")
+        words = ["-m", "gravity", "train"]
+        for name, value in description.items():
+            if value is not None:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        for name, value in arguments.items():
+            words += ["--argument", f"{name}={value}"]
+        return words
+
+    @property
     def title(self) -> str:
         """The run as a reader would name it, without its numbers."""
         return (

@@ -1,5 +1,6 @@
 """The run store: one folder a training run, named after what was run."""
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -51,16 +52,24 @@ class Run:
         Raises:
             RunStoreError: the file isn't the one that was stored with the run.
         """
-        text = (self.path / "history.csv").read_bytes()
-        digest = hashlib.sha256(text).hexdigest()
-        if digest != self.provenance["history_sha256"]:
+        path = self.path / "history.csv"
+        try:
+            text = path.read_bytes()
+            digest = hashlib.sha256(text).hexdigest()
+            if digest != self.provenance["history_sha256"]:
+                raise ValueError(
+                    f"it has SHA-256 {digest}, but run.json expects "
+                    f"{self.provenance['history_sha256']}"
+                )
+            rows = list(csv.DictReader(text.decode().splitlines()))
+            if len(rows) != self.experiment.epochs:
+                raise ValueError(f"it has {len(rows)} epochs")
+            return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise RunStoreError(
-                f"{self.path / 'history.csv'} has SHA-256 {digest}, but run.json "
-                f"expects {self.provenance['history_sha256']}: the file was changed "
-                "after the run. Delete the folder to make the run again."
-            )
-        rows = list(csv.DictReader(text.decode().splitlines()))
-        return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
+                f"{path} can't be read as the run's history: {error}. "
+                "Delete the folder to make the run again."
+            ) from error
 
 
 def default_roots() -> list[Path]:
@@ -95,10 +104,28 @@ class RunStore:
         Raises:
             RunStoreError: a folder of that name holds something else.
         """
+        return self._find(experiment.run_id)
+
+    def get(self, run_id: str) -> Run:
+        """Return the stored run of that name.
+
+        Raises:
+            ValueError: there is none.
+            RunStoreError: as `find`.
+        """
+        run = self._find(run_id)
+        if run is None:
+            raise ValueError(
+                f"Argument `run_id` must be the name of a run that is stored in "
+                f"{', '.join(map(str, self.roots))}. Received: run_id={run_id!r}"
+            )
+        return run
+
+    def _find(self, run_id: str) -> Run | None:
         for root in self.roots:
-            path = root / experiment.run_id
+            path = root / run_id
             if (path / "run.json").is_file():
-                return _read(path)
+                return read_run(path)
         return None
 
     def find_all(self, experiments: Iterable[Experiment]) -> list[Run]:
@@ -114,7 +141,7 @@ class RunStore:
             for path in root.glob("[!.]*/run.json")
         }
         for name in sorted(paths):
-            yield _read(paths[name])
+            yield read_run(paths[name])
 
     def save(
         self, experiment: Experiment, history: History, provenance: Mapping[str, Any]
@@ -144,12 +171,13 @@ class RunStore:
                 "experiment": experiment.describe(),
                 "provenance": {**provenance, "history_sha256": digest},
             }
-            _write(draft / "run.json", json.dumps(record, indent=2).encode() + b"\n")
+            text = json.dumps(record, indent=2).encode() + b"\n"
+            write_durably(draft / "run.json", text)
             draft.chmod(0o755)
-            _publish(draft, root / experiment.run_id)
+            publish(draft, root / experiment.run_id)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        return _read(root / experiment.run_id)
+        return read_run(root / experiment.run_id)
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
@@ -187,7 +215,12 @@ def code_version() -> dict[str, Any]:
     return {"gravity": __version__, "commit": commit.strip(), "dirty": bool(changes)}
 
 
-def _read(path: Path) -> Run:
+def read_run(path: Path) -> Run:
+    """Return the run that a folder holds; its history is read when it is asked for.
+
+    Raises:
+        RunStoreError: the folder doesn't hold the run that it is named after.
+    """
     try:
         record = json.loads((path / "run.json").read_bytes())
         if record["schema"] != SCHEMA:
@@ -195,19 +228,39 @@ def _read(path: Path) -> Run:
         experiment = Experiment.from_description(record["experiment"])
         if experiment.run_id != path.name:
             raise ValueError(f"it describes the run {experiment.run_id}")
+        if not isinstance(record["provenance"], dict):
+            raise ValueError("the provenance must be an object")
         return Run(experiment, record["provenance"], path)
-    except (KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise RunStoreError(
             f"{path / 'run.json'} can't be read as a run: {error}. "
             "Delete the folder to make the run again."
         ) from error
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes | memoryview) -> None:
+    """Write a file and return when it is on the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do so."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _write_history(path: Path, history: History) -> str:
@@ -217,14 +270,15 @@ def _write_history(path: Path, history: History) -> str:
     ):
         lines.append(",".join([str(epoch), *(repr(float(value)) for value in values)]))
     content = ("\n".join(lines) + "\n").encode()
-    _write(path, content)
+    write_durably(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
-def _publish(draft: Path, final: Path) -> None:
-    """Rename a complete folder into place, unless another process was first."""
+def publish(draft: Path, final: Path) -> None:
+    """Rename a run's folder into place for good, unless another process was first."""
     try:
         os.rename(draft, final)
     except OSError:
         if not (final / "run.json").is_file():
             raise
+    sync_folder(final.parent)

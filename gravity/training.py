@@ -1,11 +1,14 @@
 """Trains one experiment, or loads it when it is stored."""
 
 import contextlib
+import hashlib
 import os
 import platform
+import shlex
 import sys
 import time
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gravity import datasets, models
+from gravity.checkpoints import Checkpoints, Progress
 from gravity.experiment import OPTIMIZERS, Experiment
 from gravity.runs import METRICS, Run, RunStore, code_version
 
@@ -24,11 +28,26 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# How many threads share a sum decides the order of its terms, and so its last bits.
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+_SETTINGS = ("GRAVITY_RUNS", "GRAVITY_DATA", "KERAS_BACKEND", *_THREADS)
+
 
 def train(
     experiment: Experiment, store: RunStore | None = None, *, progress: bool = True
 ) -> Run:
     """Return the run of `experiment`, training it first if it isn't stored.
+
+    Every finished epoch is kept in `<root>/.unfinished` until the run is stored. A run
+    that was stopped, by whatever, goes on after its last finished epoch. On one
+    machine, with TensorFlow on a CPU and the same number of threads, its history and
+    weights are then bit for bit those of a run that was never stopped. A process that
+    finds another one training the same run waits for it.
+
+    The provenance says how long the epochs took in all (`seconds`), how often the run
+    was continued (`resumed`), what the final weights are (`weights_sha256`, of their
+    bytes in Keras's order), and the `environment`; `earlier_environments` are those of
+    a run that was begun elsewhere.
 
     Args:
         experiment: what to run.
@@ -38,6 +57,8 @@ def train(
     Raises:
         ValueError: the run isn't stored, and is one on other data than
             `gravity.datasets.load` gives here.
+        RunStoreError: the store can't be written to; nothing was trained.
+        CheckpointError: the run was begun with another backend or other versions.
     """
     store = RunStore() if store is None else store
     if stored := store.find(experiment):
@@ -48,16 +69,38 @@ def train(
             f"Argument `experiment` must be one on the data that are loaded here, "
             f"{present}. Received: {experiment.run_id} with data={experiment.data!r}"
         )
-    data = datasets.load(experiment.dataset)
-    started = datetime.now(UTC)
-    clock = time.perf_counter()
-    history = _fit(experiment, data, progress)
-    provenance = {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - clock, 1),
-        **environment(),
-    }
-    return store.save(experiment, history, provenance)
+    checkpoints = Checkpoints(store.roots[0], experiment)
+    with checkpoints.lock():
+        # Another process may have finished it while this one waited.
+        if stored := store.find(experiment):
+            return stored
+        try:
+            run = _train(experiment, store, checkpoints, progress)
+        except (KeyboardInterrupt, OSError):
+            print(
+                "\nStopped. Finished epochs are kept; the next ones are computed by\n"
+                f"  {how_to_train(experiment, store)}",
+                file=sys.stderr,
+            )
+            raise
+        checkpoints.delete()
+        return run
+
+
+def how_to_train(experiment: Experiment, store: RunStore) -> str:
+    """Return the shell command that trains or continues a run as this process would."""
+    roots = os.pathsep.join(str(root.absolute()) for root in store.roots)
+    settings = {name: os.environ[name] for name in _SETTINGS if name in os.environ} | (
+        {} if store.roots == RunStore().roots else {"GRAVITY_RUNS": roots}
+    )
+    return shlex.join(
+        [
+            *(["env"] if settings else []),
+            *(f"{name}={value}" for name, value in settings.items()),
+            sys.executable,
+            *experiment.command,
+        ]
+    )
 
 
 def train_all(
@@ -88,6 +131,7 @@ def environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
+        "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
         "system": platform.platform(),
     }
 
@@ -137,20 +181,84 @@ def epoch_order(experiment: Experiment, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng([experiment.seed, epoch]).permutation(size)
 
 
-def _fit(
-    experiment: Experiment, data: datasets.Dataset, progress: bool
-) -> dict[str, list[float]]:
+def _train(
+    experiment: Experiment, store: RunStore, checkpoints: Checkpoints, show: bool
+) -> Run:
+    data = datasets.load(experiment.dataset)
+    here = environment()
+    model = create_model(experiment)
+    # Keras would build it in the first step; what it holds is needed before that.
+    model.optimizer.build(model.trainable_variables)
+    progress = Progress(datetime.now(UTC).isoformat(timespec="seconds"), [here])
+    if kept := checkpoints.load(here):
+        progress = _restore(model, here, *kept)
+    _fit(model, experiment, data, progress, checkpoints, show)
+    weights = hashlib.sha256(b"".join(w.tobytes() for w in _values(model.weights)))
+    *earlier, latest = progress.environments
+    provenance = {
+        "started": progress.started,
+        "seconds": round(progress.seconds, 1),
+        "resumed": progress.resumed,
+        **latest,
+        **({"earlier_environments": earlier} if earlier else {}),
+        "weights_sha256": weights.hexdigest(),
+    }
+    return store.save(experiment, progress.history, provenance)
+
+
+def _restore(
+    model: "keras.Model",
+    here: dict[str, Any],
+    progress: Progress,
+    values: Sequence[np.ndarray],
+) -> Progress:
+    """Put a model where a checkpoint was taken, and return the progress from there."""
+    variables = [*model.weights, *model.optimizer.variables]
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    before = progress.environments[-1]
+    for name in ("device", "cores", "threads"):
+        if before[name] != here[name]:
+            warnings.warn(
+                f"The run was begun with {name} {before[name]} and goes on with "
+                f"{here[name]}: its last digits will not be those of a run on either",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+    if before != here:
+        progress.environments.append(here)
+    progress.resumed += 1
+    return progress
+
+
+def _values(variables: Iterable["keras.Variable"]) -> list[np.ndarray]:
     import keras
 
-    model = create_model(experiment)
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def _fit(
+    model: "keras.Model",
+    experiment: Experiment,
+    data: datasets.Dataset,
+    progress: Progress,
+    checkpoints: Checkpoints,
+    show: bool,
+) -> None:
+    """Train the epochs that are missing, and keep each when it is finished."""
+    import keras
+
     subset = training_subset(experiment, len(data.x_train))
-    history: dict[str, list[float]] = {metric: [] for metric in METRICS}
-    if progress:
+    done = kept = progress.epochs
+    if show:
         print(describe(experiment), file=sys.stderr)
+        if done:
+            print(f"Continuing after epoch {done}", file=sys.stderr)
         bar = keras.utils.Progbar(
-            experiment.epochs, unit_name="epoch", stateful_metrics=METRICS
+            experiment.epochs - done, unit_name="epoch", stateful_metrics=METRICS
         )
-    for epoch in range(experiment.epochs):
+    for epoch in range(done, experiment.epochs):
+        clock = time.perf_counter()
         order = subset[epoch_order(experiment, epoch, len(subset))]
         logs = model.fit(
             data.x_train[order],
@@ -163,10 +271,25 @@ def _fit(
             verbose=0,
         ).history
         for metric in METRICS:
-            history[metric].append(float(logs[metric][0]))
-        if progress:
-            bar.update(epoch + 1, [(m, history[m][-1]) for m in METRICS])
-    return history
+            progress.history[metric].append(float(logs[metric][0]))
+        progress.seconds += time.perf_counter() - clock
+        try:
+            checkpoints.save(
+                progress, _values([*model.weights, *model.optimizer.variables])
+            )
+            kept = progress.epochs
+        except OSError as error:
+            # To stop would lose this epoch; to go on may lose none.
+            warnings.warn(
+                f"Epoch {epoch + 1} of {experiment.epochs} could not be kept: {error}. "
+                f"Training goes on; were it stopped now, it would continue after "
+                f"epoch {kept}. Make room in {checkpoints.folder}",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        if show:
+            values = [(m, progress.history[m][-1]) for m in METRICS]
+            bar.update(epoch + 1 - done, values)
 
 
 def describe(experiment: Experiment) -> str:

@@ -68,6 +68,13 @@ def test_runs_are_written_to_the_first_root_and_read_from_all(tmp_path):
     assert [run.experiment.seed for run in runs.in_order(both)] == [0, 1]
 
 
+def test_listing_many_runs_reads_no_history(store):
+    for seed in range(20):
+        run = store.save(dataclasses.replace(EXPERIMENT, seed=seed), HISTORY, {})
+        (run.path / "history.csv").unlink()
+    assert sorted(run.experiment.seed for run in store) == list(range(20))
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_incomplete_history_is_refused(store, metric):
     with pytest.raises(ValueError, match=f"2 values of {metric}.*Received: 1"):
@@ -78,7 +85,7 @@ def test_incomplete_history_is_refused(store, metric):
 def test_changed_history_is_refused(store):
     path = store.save(EXPERIMENT, HISTORY, {}).path / "history.csv"
     path.write_text(path.read_text().replace("0.1", "0.9"))
-    with pytest.raises(RunStoreError, match=r"history\.csv has SHA-256"):
+    with pytest.raises(RunStoreError, match=r"history\.csv.* it has SHA-256"):
         _ = store.find(EXPERIMENT).history
 
 
