@@ -7,7 +7,7 @@ Nothing is executed.
 
     python -m venv tpu-env
     tpu-env/bin/pip install . jax libtpu
-    tpu-env/bin/python benchmarks/tpu.py book/results/tpu.json
+    tpu-env/bin/python benchmarks/tpu.py gravity/tpu.json
 
 A step takes the compiler minutes. Each is written when it is compiled, and steps that
 the file holds already are not compiled again.
@@ -129,7 +129,7 @@ def provenance(device: Any) -> dict[str, Any]:
     """Return with what the steps are compiled."""
     return {
         **code_version(),
-        "command": "python benchmarks/tpu.py book/results/tpu.json",
+        "command": "python benchmarks/tpu.py gravity/tpu.json",
         "topology": TOPOLOGY,
         "device": device.device_kind,
         "precision": jax.config.jax_default_matmul_precision or "default",
