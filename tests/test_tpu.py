@@ -88,9 +88,10 @@ def test_step_holds_weights_optimizer_and_images(name):
     assert step["argument_bytes"] >= state + images
 
 
-def test_all_steps_of_cifar10_were_compiled_for_one_v5e():
+def test_cifar10_and_a_step_of_mnist_were_compiled_for_one_v5e():
     wanted = {f"cifar10-{n}-{o}" for n in NETWORKS for o in OPTIMIZERS}
     assert wanted == CIFAR10
+    assert "mnist-vgg16-gravity" in STEPS
     assert {step["batch_size"] for step in STEPS.values()} == {128}
     made = STORED["provenance"]
     assert (made["topology"], made["device"]) == ("v5e:1x1", "TPU v5 lite")
