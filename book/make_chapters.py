@@ -22,9 +22,12 @@ TEMPLATE = NOTEBOOKS / "benchmark" / "template.ipynb"
 SETUP = """\
 # A checkout of the book has all that is needed; Colab lacks this one package.
 import importlib.util
+import os
 
+source = "git+{url}@{branch}"
 if importlib.util.find_spec("gravity") is None:
-    %pip install --quiet "gravity-optimizer @ git+{url}@{branch}"
+    source = os.environ.get("GRAVITY_INSTALL", source)
+    %pip install --quiet "gravity-optimizer @ {{source}}"
 """
 
 

@@ -285,7 +285,7 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
         "On a cluster": "snakemake --profile book/cluster/slurm "
         f"--config profile=paper -- _build/paper/source/{chapter}",
         "In Colab": "open this page with the rocket at its top, choose a TPU or GPU "
-        "runtime and run all cells; then "
+        "runtime, mount a Google Drive to keep the runs and run all cells; then "
         "python -m gravity runs export FILE there and "
         "python -m gravity runs import FILE here",
     }

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStoreError, sync_folder, write_durably
+from gravity.runs import METRICS, RunStoreError, retried, sync_folder, write_durably
 
 # What a checkpoint file holds and how; a change of either needs a new number.
 _FORMAT = "checkpoint format 1"
@@ -87,8 +87,7 @@ class Checkpoints:
         """
         path = self.folder.with_name(f"{self.folder.name}.lock")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = retried(lambda: self._open(path))
         except OSError as error:
             raise RunStoreError(
                 f"No run can be stored in {path.parents[1]}: {error}. Nothing was "
@@ -99,6 +98,10 @@ class Checkpoints:
             yield
         finally:
             os.close(descriptor)
+
+    def _open(self, lock: Path) -> int:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
 
     def load(
         self, environment: dict[str, Any]
@@ -118,7 +121,7 @@ class Checkpoints:
         for partial in self.folder.glob("*.partial"):
             partial.unlink()
         for path in reversed(self._files()):
-            content = path.read_bytes()
+            content = retried(path.read_bytes)
             if hashlib.sha256(content).hexdigest() == path.stem.partition("-")[2]:
                 return self._parse(path, content, environment)
             warnings.warn(
@@ -145,9 +148,12 @@ class Checkpoints:
         np.savez(buffer, *arrays, progress=np.array(json.dumps(state)))
         content = buffer.getbuffer()
         name = f"{progress.epochs:06}-{hashlib.sha256(content).hexdigest()}.npz"
+        retried(lambda: self._write(name, content))
+
+    def _write(self, name: str, content: memoryview) -> None:
         # Deleted before and not after, so that the disk never has to hold three.
         for old in self._files()[:-1]:
-            old.unlink()
+            _delete(old)
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f"{os.getpid()}.partial"
         try:
@@ -159,6 +165,9 @@ class Checkpoints:
 
     def delete(self) -> None:
         """Delete all that is kept of the run, which is stored by now."""
+        for path in self._files():
+            with contextlib.suppress(OSError):
+                _delete(path)
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.with_name(f"{self.folder.name}.lock").unlink()
@@ -184,6 +193,13 @@ class Checkpoints:
             del state["experiment"]
             arrays = [entries[f"arr_{index}"] for index in range(len(entries) - 1)]
         return Progress(**state), arrays
+
+
+def _delete(path: Path) -> None:
+    # A mounted Google Drive moves what is deleted to its bin, which counts against its
+    # quota; so nothing is left to be moved.
+    os.truncate(path, 0)
+    path.unlink()
 
 
 def _decisive(environment: dict[str, Any]) -> str:

@@ -2,21 +2,47 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gravity.experiment import OPTIMIZERS, Experiment
 
 SCHEMA = 1
+DRIVE = Path("/content/drive/MyDrive")
+"""Where Colab mounts a Google Drive."""
+
+# What a mounted Google Drive, or another file system behind a network, raises for a
+# while. A full disk or a missing right doesn't pass.
+_PASSING = frozenset(
+    {
+        errno.EIO,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ENOTCONN,
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.ETIMEDOUT,
+        errno.ESTALE,
+    }
+)
+_TRIES = 5
+# Before the second try; it doubles from there.
+_PAUSE_SECONDS = 1.0
+
+T = TypeVar("T")
+
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 """A history's columns: training loss and accuracy, test loss and accuracy.
 
@@ -77,14 +103,15 @@ def default_roots() -> list[Path]:
 
     The environment variable `GRAVITY_RUNS` (paths separated as in `PATH`) decides. Else
     a checkout of the book uses its `_build/runs` and reads `book/results` too, and an
-    installed package uses `gravity-runs` in the working folder.
+    installed package uses `gravity-runs`: in Colab on the Google Drive when it is
+    mounted, so that runs outlive the machine, else in the working folder.
     """
     if named := os.environ.get("GRAVITY_RUNS"):
         return [Path(root) for root in named.split(os.pathsep) if root]
     checkout = Path(__file__).resolve().parents[1]
     if (checkout / "book" / "results").is_dir():
         return [checkout / "_build" / "runs", checkout / "book" / "results"]
-    return [Path("gravity-runs")]
+    return [(DRIVE if DRIVE.is_dir() else Path()) / "gravity-runs"]
 
 
 class RunStore:
@@ -149,10 +176,11 @@ class RunStore:
         """Store a finished run and return it as a reader finds it.
 
         The folder appears complete or not at all. A run that is stored already is
-        left as it is.
+        left as it is. Errors that pass are waited for; see `retried`.
 
         Raises:
             ValueError: `history` doesn't hold one number per epoch for every metric.
+            OSError: the folder can't be written to.
         """
         for metric in METRICS:
             length = len(history.get(metric, ()))
@@ -161,6 +189,11 @@ class RunStore:
                     f"Argument `history` must hold {experiment.epochs} values of "
                     f"{metric}, one an epoch. Received: {length}"
                 )
+        return retried(lambda: self._save(experiment, history, provenance))
+
+    def _save(
+        self, experiment: Experiment, history: History, provenance: Mapping[str, Any]
+    ) -> Run:
         root = self.roots[0]
         root.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".", dir=root))
@@ -243,6 +276,33 @@ def read_run(path: Path) -> Run:
             f"{path / 'run.json'} can't be read as a run: {error}. "
             "Delete the folder to make the run again."
         ) from error
+
+
+def retried(action: Callable[[], T]) -> T:
+    """Return what `action` returns, tried again where it fails with a passing error.
+
+    A Google Drive that Colab has mounted is away for seconds now and then. Five tries
+    take 15 seconds in all. `action` must leave nothing half done when it fails.
+
+    Raises:
+        OSError: it isn't one that passes, or all tries failed.
+    """
+    pause = _PAUSE_SECONDS
+    for attempt in range(1, _TRIES):
+        try:
+            return action()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            warnings.warn(
+                f"Try {attempt} of {_TRIES} failed: {error}. The next one is in "
+                f"{pause:g} seconds",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            time.sleep(pause)
+            pause *= 2
+    return action()
 
 
 def write_durably(path: Path, content: bytes | memoryview) -> None:

@@ -1,7 +1,13 @@
-"""Trains one experiment, or loads it when it is stored."""
+"""Trains one experiment, or loads it when it is stored.
+
+Where TensorFlow isn't installed, as in a Colab runtime with a TPU, importing this
+module has Keras take JAX, else PyTorch, unless `KERAS_BACKEND` is set.
+"""
 
 import contextlib
 import hashlib
+import importlib.util
+import json
 import os
 import platform
 import shlex
@@ -11,6 +17,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +34,27 @@ if TYPE_CHECKING:
 # TensorFlow reads it once, on import.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _choose_backend() -> None:
+    """Have Keras take a backend that is installed where TensorFlow isn't.
+
+    Keras takes TensorFlow unless told otherwise, and writes that into `keras.json` the
+    first time; so a name there counts if it is one that can be imported.
+    """
+    if os.environ.get("KERAS_BACKEND") or importlib.util.find_spec("tensorflow"):
+        return
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    named = []
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        named = [json.loads((home / "keras.json").read_text()).get("backend")]
+    for name in (*named, "jax", "torch"):
+        if name in ("jax", "torch") and importlib.util.find_spec(name):
+            os.environ["KERAS_BACKEND"] = name
+            return
+
+
+_choose_backend()
 
 # How many threads share a sum decides the order of its terms, and so its last bits.
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -120,6 +148,12 @@ def environment() -> dict[str, Any]:
 
     backend = keras.backend.backend()
     packages = ("keras", backend, "numpy")
+    # Keras lists no devices for PyTorch; a new tensor is where the others will be.
+    devices = (
+        [str(keras.ops.zeros(()).device)]
+        if backend == "torch"
+        else keras.distribution.list_devices()
+    )
     return {
         **code_version(),
         "versions": {
@@ -127,7 +161,7 @@ def environment() -> dict[str, Any]:
             **{package: metadata.version(package) for package in packages},
         },
         "backend": backend,
-        "device": f"{', '.join(keras.distribution.list_devices())} ({_processor()})",
+        "device": f"{', '.join(devices)} ({_processor()})",
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -255,7 +289,8 @@ def _fit(
     subset = training_subset(experiment, len(data.x_train))
     done = kept = progress.epochs
     if show:
-        print(describe(experiment), file=sys.stderr)
+        device = progress.environments[-1]["device"]
+        print(f"{describe(experiment)}, on {device}", file=sys.stderr)
         if done:
             print(f"Continuing after epoch {done}", file=sys.stderr)
         bar = keras.utils.Progbar(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -66,6 +67,18 @@ def test_run_says_with_what_it_was_made(run):
     assert made["seconds"] > 0
     assert made["started"].endswith("+00:00")
     assert {"gravity", "commit", "dirty"} <= made.keys()
+
+
+def test_device_is_named_on_torch_too():
+    code = "from gravity import training; print(training.environment()['device'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"KERAS_BACKEND": "torch"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("cpu (")
 
 
 def test_stored_run_is_loaded_not_trained(run, store):
