@@ -18,7 +18,7 @@ from gravity.experiment import (
     TITLES,
     Experiment,
 )
-from gravity.runs import History, Run, code_version, in_order
+from gravity.runs import History, Run, by_optimizer, code_version, in_order
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -256,10 +256,7 @@ def verdicts(
         authors: the authors' history for each optimizer; may be empty.
         runs: ours; the histories of several seeds are averaged. May be empty.
     """
-    seeds: dict[str, list[History]] = {}
-    for run in runs:
-        seeds.setdefault(run.experiment.optimizer, []).append(run.history)
-    ours = {name: mean_history(each) for name, each in seeds.items()}
+    ours = {name: mean_history(each) for name, each in by_optimizer(runs).items()}
     rows = []
     for statement in statements:
         cells = [statement.text]
@@ -292,16 +289,16 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
     images = (
         run for run in stored if not models.takes_text(run.experiment.architecture)
     )
-    fastest = max(images, key=lambda run: _operations(run.experiment), default=None)
-    if fastest is not None:
+    largest = max(images, key=lambda run: _operations(run.experiment), default=None)
+    if largest is not None:
         paper = Experiment(
             dataset=dataset, architecture=architecture, optimizer="gravity"
         )
-        ratio = _operations(paper) / _operations(fastest.experiment)
-        hours = fastest.provenance["seconds"] * ratio / 3600
+        ratio = _operations(paper) / _operations(largest.experiment)
+        hours = largest.provenance["seconds"] * ratio / 3600
         rows["What it takes"] = (
-            f"About {hours:,.0f} hours for each optimizer on {_machine(fastest)}, at "
-            f"the operations a second of the run {fastest.experiment.run_id}. An "
+            f"About {hours:,.0f} hours for each optimizer on {_machine(largest)}, at "
+            f"the operations a second of the run {largest.experiment.run_id}. An "
             "estimate, not a measurement."
         )
     return _html(f'<div class="gravity-card">{_definitions(rows)}</div>')

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from gravity import kinematics
 from gravity.datasets import DATASETS
 from gravity.experiment import TITLES
-from gravity.runs import History, Run, in_order
+from gravity.runs import History, Run, by_optimizer
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -78,10 +78,7 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     Returns:
         The figure: training loss and accuracy above, test loss and accuracy below.
     """
-    histories: dict[str, list[History]] = {}
-    for run in in_order(runs):
-        histories.setdefault(run.experiment.optimizer, []).append(run.history)
-    return _four_panels(histories, "Runs of this book")
+    return _four_panels(by_optimizer(runs), "Runs of this book")
 
 
 def published_curves(histories: Mapping[str, History]) -> Figure:

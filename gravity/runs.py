@@ -227,6 +227,14 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
     )
 
 
+def by_optimizer(runs: Iterable[Run]) -> dict[str, list[History]]:
+    """Return the histories of each optimizer's runs, ordered as by `in_order`."""
+    histories: dict[str, list[History]] = {}
+    for run in in_order(runs):
+        histories.setdefault(run.experiment.optimizer, []).append(run.history)
+    return histories
+
+
 def code_version() -> dict[str, Any]:
     """Return the package's version and, in a checkout, its commit and whether dirty."""
     from gravity import __version__
