@@ -74,8 +74,9 @@ def train(
 
     The provenance says how long the epochs took in all (`seconds`), how often the run
     was continued (`resumed`), what the final weights are (`weights_sha256`, of their
-    bytes in Keras's order), and the `environment`; `earlier_environments` are those of
-    a run that was begun elsewhere.
+    bytes in Keras's order), the most memory that the process held until then
+    (`peak_memory`, bytes; where the system tells), and the `environment`;
+    `earlier_environments` are those of a run that was begun elsewhere.
 
     Args:
         experiment: what to run.
@@ -240,6 +241,7 @@ def _train(
         **latest,
         **({"earlier_environments": earlier} if earlier else {}),
         "weights_sha256": weights.hexdigest(),
+        **_peak_memory(),
     }
     return store.save(experiment, progress.history, provenance)
 
@@ -346,6 +348,15 @@ def describe(experiment: Experiment) -> str:
         f"{experiment.train_size or dataset.train_size:,} {dataset.unit} in batches of "
         f"{experiment.batch_size}, seed {experiment.seed}"
     )
+
+
+def _peak_memory() -> dict[str, int]:
+    with contextlib.suppress(ImportError):  # Windows doesn't have it.
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {"peak_memory": peak if sys.platform == "darwin" else peak * 1024}
+    return {}
 
 
 def _processor() -> str:
