@@ -55,22 +55,33 @@ def export_runs(
     Args:
         file: the zip file to make.
         store: where the runs are.
-        run_ids: names of runs. Defaults to none, for all runs of the store.
+        run_ids: names of runs. Defaults to none, for all runs of the store but those
+            on generated data.
 
     Returns:
         The runs in the file. Equal runs make equal files, byte for byte.
 
     Raises:
-        ValueError: there is no run of that name, or none at all.
+        ValueError: there is no run of that name, or none at all, or it is one on
+            generated data, from which no result may be drawn.
         FileExistsError: `file` is there already.
         RunStoreError: a run is damaged.
     """
     file = Path(file)
     if file.exists():
         raise FileExistsError(f"{file} is there already. Nothing was exported.")
-    runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)] or list(store)
+    runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)]
+    for run in runs:
+        if run.experiment.is_generated:
+            raise ValueError(
+                "Argument `run_ids` must name runs on real data. "
+                f"Received: {run.experiment.run_id}, one on generated data"
+            )
+    runs = runs or [run for run in store if not run.experiment.is_generated]
     if not runs:
-        raise ValueError(f"No run is stored in {', '.join(map(str, store.roots))}")
+        raise ValueError(
+            f"No run on real data is stored in {', '.join(map(str, store.roots))}"
+        )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for run in runs:
@@ -184,6 +195,8 @@ def _check(path: Path) -> Run:
     except RunStoreError as error:
         # Without the folder that it was unpacked to.
         raise ValueError(f"{path.name}: {error.__cause__}") from error
+    if run.experiment.is_generated:
+        raise ValueError(f"{path.name} is a run on generated data")
     for key, kind in _PROVENANCE.items():
         value = run.provenance.get(key, "nothing")
         if key not in run.provenance or not isinstance(value, kind):

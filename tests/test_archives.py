@@ -18,6 +18,7 @@ from gravity.runs import METRICS, RunStore, RunStoreError
 EXPERIMENT = Experiment(
     dataset="digits", architecture="vgg16", optimizer="gravity", epochs=2
 )
+GENERATED = dataclasses.replace(EXPERIMENT, data="generated-0123456789ab")
 OTHER = dataclasses.replace(EXPERIMENT, seed=1)
 HISTORY = {metric: [0.1, float("nan")] for metric in METRICS}
 PROVENANCE = {
@@ -149,8 +150,27 @@ def test_export_of_an_unknown_run(store, tmp_path, name):
 
 
 def test_export_of_no_runs(here, tmp_path):
-    with pytest.raises(ValueError, match="No run is stored"):
+    with pytest.raises(ValueError, match="No run on real data is stored"):
         export_runs(tmp_path / "runs.zip", here)
+
+
+def test_generated_runs_stay_where_they_are(store, tmp_path):
+    store.save(GENERATED, HISTORY, PROVENANCE)
+    exported = export_runs(tmp_path / "real.zip", store)
+    assert {run.experiment for run in exported} == {EXPERIMENT, OTHER}
+    with pytest.raises(ValueError, match=f"real data.*{GENERATED.run_id}"):
+        export_runs(tmp_path / "generated.zip", store, [GENERATED.run_id])
+    assert not (tmp_path / "generated.zip").exists()
+
+
+def test_generated_runs_are_not_taken_in(store, here, tmp_path):
+    path = store.save(GENERATED, HISTORY, PROVENANCE).path
+    with zipfile.ZipFile(tmp_path / "runs.zip", "w") as file:
+        for name in ("run.json", "history.csv"):
+            file.write(path / name, f"{path.name}/{name}")
+    with pytest.raises(ArchiveError, match="generated data"):
+        import_runs(tmp_path / "runs.zip", here)
+    assert not list(here)
 
 
 def test_damaged_run_is_not_exported(store, tmp_path):
