@@ -1,6 +1,7 @@
 """The command line: `python -m gravity`."""
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,20 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", type=int, default=128, help="default: 128")
     train.add_argument("--seed", type=int, default=0, help="default: 0")
     train.add_argument("--train-size", type=int, help="training images; default: all")
+    train.add_argument(
+        "--validation-size",
+        type=int,
+        help="training images to hold out and measure on; default: the test images",
+    )
+    train.add_argument(
+        "--initial-weights", default="glorot", help="glorot (the default) or he"
+    )
+    train.add_argument(
+        "--weight-noise",
+        type=float,
+        default=0.0,
+        help="standard deviation of noise on the initial weights; default: 0",
+    )
     train.set_defaults(command=_train)
 
     listing = commands.add_parser("runs", help="list, export or import stored runs")
@@ -87,14 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _assignment(text: str) -> tuple[str, float | bool]:
+def _assignment(text: str) -> tuple[str, float | bool | str]:
     name, _, value = text.partition("=")
-    try:
-        return name, json.loads(value.lower())
-    except json.JSONDecodeError:
+    if not name or not value:
         raise argparse.ArgumentTypeError(
-            f"must be NAME=VALUE with a number or true or false, not {text!r}"
-        ) from None
+            f"must be NAME=VALUE, as in beta=0.9, not {text!r}"
+        )
+    # What is no number is a word, which the experiment checks.
+    with contextlib.suppress(json.JSONDecodeError):
+        return name, json.loads(value.lower())
+    return name, value
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -112,6 +129,9 @@ def _train(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
             seed=options.seed,
             train_size=options.train_size,
+            validation_size=options.validation_size,
+            initial_weights=options.initial_weights,
+            weight_noise=options.weight_noise,
         )
     )
     print(_line(run))

@@ -16,6 +16,7 @@ from gravity.experiment import (
     OPTIMIZERS,
     PAPER_LEARNING_RATES,
     TITLES,
+    Argument,
     Experiment,
 )
 from gravity.runs import History, Run, by_optimizer, code_version, in_order
@@ -131,9 +132,12 @@ def run_card(runs: Sequence[Run]) -> "HTML":
 def arguments(run: Run) -> str:
     """Return the arguments of a run's optimizer as a reader writes them."""
     return ", ".join(
-        f"{name} = {value:g}" if not isinstance(value, bool) else f"{name} = {value}"
-        for name, value in run.experiment.arguments.items()
+        f"{name} = {_value(value)}" for name, value in run.experiment.arguments.items()
     )
+
+
+def _value(value: Argument) -> str:
+    return str(value) if isinstance(value, bool | str) else f"{value:g}"
 
 
 def results_table(runs: Sequence[Run]) -> "HTML":
@@ -159,7 +163,7 @@ def results_table(runs: Sequence[Run]) -> "HTML":
     varied = _varied_arguments(runs)
     if any(varied.values()):
         columns["Arguments"] = lambda run: ", ".join(
-            f"{name} = {run.experiment.arguments[name]:g}"
+            f"{name} = {_value(run.experiment.arguments[name])}"
             for name in varied[run.experiment.optimizer]
         )
     order = list(columns)
@@ -233,7 +237,7 @@ def store_table(runs: Iterable[Run]) -> "HTML":
 
 def _varied_arguments(runs: Sequence[Run]) -> dict[str, list[str]]:
     """For each optimizer, the names of the arguments that its runs differ in."""
-    values: dict[str, dict[str, set[float]]] = {}
+    values: dict[str, dict[str, set[Argument]]] = {}
     for run in runs:
         for name, value in run.experiment.arguments.items():
             seen = values.setdefault(run.experiment.optimizer, {})

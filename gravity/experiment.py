@@ -9,8 +9,18 @@ from typing import Any
 
 from gravity import datasets, models
 
-OPTIMIZERS: Mapping[str, Mapping[str, float | int | bool]] = {
-    "gravity": {"learning_rate": 0.1, "alpha": 0.01, "beta": 0.9, "first_step": 0},
+Argument = float | int | bool | str
+"""An optimizer's argument."""
+
+_GRAVITY: Mapping[str, Argument] = {
+    "learning_rate": 0.1,
+    "alpha": 0.01,
+    "beta": 0.9,
+    "first_step": 0,
+}
+
+OPTIMIZERS: Mapping[str, Mapping[str, Argument]] = {
+    "gravity": _GRAVITY,
     "adam": {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
     "rmsprop": {
         "learning_rate": 1e-3,
@@ -20,10 +30,22 @@ OPTIMIZERS: Mapping[str, Mapping[str, float | int | bool]] = {
         "centered": False,
     },
     "sgd": {"learning_rate": 0.01, "momentum": 0.9},
+    "variant": {
+        **_GRAVITY,
+        "bound": "paper",
+        "factor": 1.0,
+        "average": "paper",
+        "gradient_scale": 1.0,
+    },
 }
 """Every optimizer's arguments and their defaults: section 3.3, but for the learning
 rates of Adam and RMSprop, which are Keras's where Table 5 gives none. Gradient descent
-isn't in the paper; its learning rate is Keras's, its momentum the usual one."""
+isn't in the paper; its learning rate is Keras's, its momentum the usual one. The
+variant is `gravity.variants.Variant`, Gravity with a part exchanged."""
+
+INITIAL_WEIGHTS = ("glorot", "he")
+"""What the initial weights may be drawn from: Glorot's uniform distribution, as in the
+paper, or He's."""
 
 PAPER_OPTIMIZERS = ("gravity", "adam", "rmsprop")
 """Those that the paper compares."""
@@ -33,6 +55,7 @@ TITLES: Mapping[str, str] = {
     "adam": "Adam",
     "rmsprop": "RMSprop",
     "sgd": "SGD with momentum",
+    "variant": "Gravity's variant",
     "vgg16": "VGG16",
     "vgg19": "VGG19",
     "transformer": "Transformer",
@@ -56,6 +79,16 @@ PAPER_LEARNING_RATES: Mapping[tuple[str, str], Mapping[str, float]] = {
 # Part of every description: a change to what training does with one (the shuffle, the
 # subset, the initial weights) must change the run's name.
 TRAINING_RULES = 1
+
+
+# Values that a description doesn't mention: it and the run's name are then what they
+# were before there was a choice.
+_LEFT_OUT: Mapping[str, Any] = {
+    "data": datasets.OFFICIAL,
+    "validation_size": None,
+    "initial_weights": "glorot",
+    "weight_noise": 0.0,
+}
 
 
 def _choice(name: str, value: object, accepted: Iterable[str]) -> str:
@@ -90,11 +123,12 @@ def _positive(name: str, value: object) -> float:
     return float(value)
 
 
-def _argument(
-    optimizer: str, name: str, value: object, default: float | int | bool
-) -> float | int | bool:
+def _argument(optimizer: str, name: str, value: object, default: Argument) -> Argument:
     """One optimizer argument, as the type of its default."""
     if isinstance(default, bool) and isinstance(value, bool):
+        return value
+    # The optimizer itself knows which words it takes.
+    if isinstance(default, str) and isinstance(value, str):
         return value
     if (
         isinstance(value, int | float)
@@ -103,7 +137,7 @@ def _argument(
     ):
         if isinstance(default, float):
             return float(value)
-        if not isinstance(default, bool) and value == int(value):
+        if type(default) is int and value == int(value):
             return int(value)
     raise ValueError(
         f"Argument `{name}` of {optimizer} must be of type {type(default).__name__}. "
@@ -130,6 +164,13 @@ class Experiment:
         seed: of initial weights, initial velocity and shuffling. Defaults to 0.
         train_size: number of training images, or sequences of text, `None` (the
             default) for all of them.
+        validation_size: number of training images, or sequences, that are held out of
+            training and on which `val_loss` and `val_accuracy` are measured; the test
+            data aren't read then. They are the same for every seed and `train_size`.
+            `None` (the default) holds nothing out and measures on the test data.
+        initial_weights: one of `INITIAL_WEIGHTS`. Defaults to "glorot", the paper's.
+        weight_noise: standard deviation of normal noise that is added to every initial
+            weight. Defaults to 0.
         data: what the dataset was made from, a `Spec.data` of `gravity.datasets`.
             Defaults to what `gravity.datasets.load` gives here.
 
@@ -142,15 +183,16 @@ class Experiment:
     dataset: str
     architecture: str
     optimizer: str
-    arguments: Mapping[str, float | int | bool] = field(
-        default_factory=dict, hash=False
-    )
+    arguments: Mapping[str, Argument] = field(default_factory=dict, hash=False)
     width: float = 1.0
     epochs: int = 100
     batch_size: int = 128
     seed: int = 0
     train_size: int | None = None
     data: str = ""
+    validation_size: int | None = None
+    initial_weights: str = "glorot"
+    weight_noise: float = 0.0
 
     def __post_init__(self) -> None:
         _choice("dataset", self.dataset, datasets.DATASETS)
@@ -194,15 +236,29 @@ class Experiment:
                 "Argument `data` must be 'official' or the fingerprint of generated "
                 f"data, 'generated-…'. Received: data={self.data!r}"
             )
+        _choice("initial_weights", self.initial_weights, INITIAL_WEIGHTS)
+        if self.weight_noise != 0:
+            noise = _positive("weight_noise", self.weight_noise)
+            object.__setattr__(self, "weight_noise", noise)
+        available: float = math.inf
+        # How many images other data have isn't known here.
+        if self.data == present.data:
+            available = present.train_size
+        if self.validation_size is not None:
+            _integer("validation_size", self.validation_size, 1)
+            if self.validation_size >= available:
+                raise ValueError(
+                    f"Argument `validation_size` must be less than {available}, all "
+                    f"training {present.unit} of {self.dataset}. "
+                    f"Received: validation_size={self.validation_size}"
+                )
+            available -= self.validation_size
         if self.train_size is not None:
             _integer("train_size", self.train_size, 1)
-        # How many images other data have isn't known here.
-        if self.train_size is not None and self.data == present.data:
-            available = present.train_size
             if self.train_size > available:
                 raise ValueError(
                     f"Argument `train_size` must be at most {available}, all training "
-                    f"{present.unit} of {self.dataset}. "
+                    f"{present.unit} of {self.dataset} that aren't held out. "
                     f"Received: train_size={self.train_size}"
                 )
             if self.train_size == available:
@@ -211,11 +267,13 @@ class Experiment:
     def describe(self) -> dict[str, Any]:
         """Return the description as plain JSON types, complete and in a fixed order.
 
-        `data` is part of it for generated data and for text only.
+        `data` is part of it for generated data and for text only; what the paper's runs
+        don't have, when the run has it.
         """
         description = {"training_rules": TRAINING_RULES, **asdict(self)}
-        if self.data == datasets.OFFICIAL:
-            del description["data"]
+        for name, default in _LEFT_OUT.items():
+            if description[name] == default:
+                del description[name]
         return description
 
     @classmethod
@@ -232,7 +290,7 @@ class Experiment:
                 f"`training_rules` must be {TRAINING_RULES}. "
                 f"Received: training_rules={rules!r}"
             )
-        return cls(**{"data": datasets.OFFICIAL, **fields})
+        return cls(**{**_LEFT_OUT, **fields})
 
     @property
     def is_generated(self) -> bool:
@@ -306,7 +364,7 @@ class Experiment:
 
 def paper_arguments(
     dataset: str, architecture: str, optimizer: str
-) -> dict[str, float | int | bool]:
+) -> dict[str, Argument]:
     """Return the arguments that section 3.3 and Table 5 give for one run.
 
     A dataset that the paper doesn't have takes the defaults of `OPTIMIZERS`.
@@ -336,13 +394,9 @@ def grid(
     architecture: str,
     *,
     optimizers: Iterable[str] = PAPER_OPTIMIZERS,
-    arguments: Mapping[str, Mapping[str, float | int | bool]] | None = None,
+    arguments: Mapping[str, Mapping[str, Argument]] | None = None,
     seeds: Iterable[int] = (0,),
-    width: float = 1.0,
-    epochs: int = 100,
-    batch_size: int = 128,
-    train_size: int | None = None,
-    data: str = "",
+    **scale: Any,
 ) -> list[Experiment]:
     """Return the experiments of one dataset/architecture pair.
 
@@ -352,7 +406,7 @@ def grid(
         optimizers: the optimizers to compare. Defaults to the paper's three.
         arguments: for each optimizer, the arguments that differ from the paper's.
         seeds: one run each. Defaults to a single run with seed 0.
-        width, epochs, batch_size, train_size, data: as in `Experiment`.
+        scale: everything else that `Experiment` takes, as it takes it.
 
     Raises:
         ValueError: as `Experiment`, or `arguments` names an optimizer that
@@ -371,12 +425,8 @@ def grid(
                 **paper_arguments(dataset, architecture, optimizer),
                 **changes.get(optimizer, {}),
             },
-            width=width,
-            epochs=epochs,
-            batch_size=batch_size,
             seed=seed,
-            train_size=train_size,
-            data=data,
+            **scale,
         )
         for optimizer in optimizers
         for seed in seeds

@@ -11,6 +11,7 @@ _BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 _CHANNELS = (64, 128, 256, 512, 512)
 _UNITS = 4096
 _SIDE = 32
+_INITIALIZERS = {"glorot": "glorot_uniform", "he": "he_uniform"}
 
 # The Transformer's blocks, heads, and units between them at width 1.
 _LAYERS = 2
@@ -26,6 +27,7 @@ def build(
     input_shape: tuple[int, ...],
     classes: int,
     width: float = 1.0,
+    initial_weights: str = "glorot",
 ) -> "keras.Model":
     """Return an untrained network that maps images, or text, to logits.
 
@@ -36,9 +38,9 @@ def build(
     learns an embedding of every character and of every position.
 
     There is no dropout, batch normalisation or other regularisation. Weights are drawn
-    from Glorot's uniform distribution with Keras's global seed, so call
-    `keras.utils.set_random_seed` first for the same weights again; biases are zero. The
-    Transformer's embeddings are drawn uniformly from -0.05 to 0.05, as Keras does.
+    with Keras's global seed, so call `keras.utils.set_random_seed` first for the same
+    weights again; biases are zero. The Transformer's embeddings are drawn uniformly
+    from -0.05 to 0.05, as Keras does.
 
     Args:
         architecture: one of `ARCHITECTURES`.
@@ -49,6 +51,9 @@ def build(
         width: multiplies the channels of every convolution and the units of both
             hidden dense layers; rounded, at least 1. Defaults to 1, Table 4's network.
             For the Transformer it multiplies the 64 features of a character.
+        initial_weights: the uniform distribution that the weights of a VGG are drawn
+            from, `glorot` or `he`. Defaults to Glorot's, the paper's; the Transformer
+            takes no other.
 
     Returns:
         A model from `(batch, *input_shape)` to `(batch, classes)`, for the Transformer
@@ -97,22 +102,38 @@ def build(
             f"Received: width={width!r}"
         )
 
+    if initial_weights not in (("glorot",) if text else _INITIALIZERS):
+        raise ValueError(
+            "Argument `initial_weights` must be glorot"
+            f"{' for a Transformer' if text else ' or he'}. "
+            f"Received: initial_weights={initial_weights!r}"
+        )
+
     def scaled(size: int) -> int:
         return max(1, round(size * width))
 
     if text:
         return _transformer(input_shape[0], classes, scaled(_FEATURES))
+    initializer = _INITIALIZERS[initial_weights]
     inputs = x = keras.Input(input_shape)
     if input_shape[:2] != (_SIDE, _SIDE):
         x = layers.Resizing(_SIDE, _SIDE, interpolation="bilinear")(x)
     for convolutions, channels in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
         for _ in range(convolutions):
-            x = layers.Conv2D(scaled(channels), 3, padding="same", activation="relu")(x)
+            x = layers.Conv2D(
+                scaled(channels),
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer=initializer,
+            )(x)
         x = layers.MaxPooling2D()(x)
     x = layers.Flatten()(x)
     for _ in range(2):
-        x = layers.Dense(scaled(_UNITS), activation="relu")(x)
-    outputs = layers.Dense(classes)(x)
+        x = layers.Dense(
+            scaled(_UNITS), activation="relu", kernel_initializer=initializer
+        )(x)
+    outputs = layers.Dense(classes, kernel_initializer=initializer)(x)
     return keras.Model(inputs, outputs, name=architecture)
 
 

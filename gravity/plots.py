@@ -29,6 +29,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "adam": {"color": "#0072B2", "linestyle": "--"},
     "rmsprop": {"color": "#009E73", "linestyle": "-."},
     "sgd": {"color": "#CC79A7", "linestyle": (0, (1, 1))},
+    "variant": {"color": "#E69F00", "linestyle": (0, (6, 1))},
     "gradient_descent": {"color": "#000000", "linestyle": ":"},
 }
 """How each optimizer is drawn, in every chapter."""

@@ -26,6 +26,7 @@ from gravity import datasets, models
 from gravity.checkpoints import Checkpoints, Progress
 from gravity.experiment import OPTIMIZERS, Experiment
 from gravity.runs import METRICS, Run, RunStore, code_version
+from gravity.shared import initial_velocity
 
 if TYPE_CHECKING:
     import keras
@@ -176,10 +177,13 @@ def create_optimizer(experiment: Experiment) -> "keras.optimizers.Optimizer":
     import keras
 
     from gravity.optimizer import Gravity
+    from gravity.variants import Variant
 
     arguments: dict[str, Any] = dict(experiment.arguments)
     if experiment.optimizer == "gravity":
         return Gravity(**arguments, seed=experiment.seed)
+    if experiment.optimizer == "variant":
+        return Variant(**arguments, seed=experiment.seed)
     classes = {
         "adam": keras.optimizers.Adam,
         "rmsprop": keras.optimizers.RMSprop,
@@ -195,8 +199,20 @@ def create_model(experiment: Experiment) -> "keras.Model":
     keras.utils.set_random_seed(experiment.seed)
     dataset = datasets.DATASETS[experiment.dataset]
     model = models.build(
-        experiment.architecture, dataset.shape, dataset.classes, experiment.width
+        experiment.architecture,
+        dataset.shape,
+        dataset.classes,
+        experiment.width,
+        experiment.initial_weights,
     )
+    if experiment.weight_noise:
+        # The numbers that Gravity's initial velocity would have: with noise of the
+        # width of its push, a run starts where Gravity with the same seed is pushed.
+        for index, variable in enumerate(model.trainable_variables):
+            noise = initial_velocity(
+                variable.shape, experiment.seed, index, experiment.weight_noise, 1
+            )
+            variable.assign_sub(noise)
     model.compile(
         optimizer=create_optimizer(experiment),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -208,7 +224,14 @@ def create_model(experiment: Experiment) -> "keras.Model":
 def training_subset(experiment: Experiment, available: int) -> np.ndarray:
     """Return the indices of the training images used, the same for every seed."""
     order = np.random.default_rng(0).permutation(available)
-    return np.sort(order[: experiment.train_size])
+    rest = available - (experiment.validation_size or 0)
+    return np.sort(order[:rest][: experiment.train_size])
+
+
+def validation_subset(experiment: Experiment, available: int) -> np.ndarray:
+    """Return the indices of the training images held out, the same for every seed."""
+    order = np.random.default_rng(0).permutation(available)
+    return np.sort(order[available - (experiment.validation_size or 0) :])
 
 
 def epoch_order(experiment: Experiment, epoch: int, size: int) -> np.ndarray:
@@ -289,6 +312,10 @@ def _fit(
     import keras
 
     subset = training_subset(experiment, len(data.x_train))
+    held_out = data.x_test, data.y_test
+    if experiment.validation_size is not None:
+        chosen = validation_subset(experiment, len(data.x_train))
+        held_out = data.x_train[chosen], data.y_train[chosen]
     done = kept = progress.epochs
     if show:
         device = progress.environments[-1]["device"]
@@ -308,7 +335,7 @@ def _fit(
             shuffle=False,
             initial_epoch=epoch,
             epochs=epoch + 1,
-            validation_data=(data.x_test, data.y_test),
+            validation_data=held_out,
             verbose=0,
         ).history
         for metric in METRICS:
@@ -337,13 +364,16 @@ def describe(experiment: Experiment) -> str:
     """Return one line that tells a reader what is being trained."""
     defaults = OPTIMIZERS[experiment.optimizer]
     arguments = ", ".join(
-        f"{name}={value:g}"
+        f"{name}={value if isinstance(value, str) else f'{value:g}'}"
         for name, value in experiment.arguments.items()
         if name == "learning_rate" or value != defaults[name]
     )
     dataset = datasets.DATASETS[experiment.dataset]
+    start = "from He's weights, " if experiment.initial_weights == "he" else ""
+    if experiment.weight_noise:
+        start += f"with noise of {experiment.weight_noise:g} on them, "
     return (
-        f"{experiment.title} ({arguments}), width {experiment.width:g}, "
+        f"{experiment.title} ({arguments}), {start}width {experiment.width:g}, "
         f"{experiment.epochs} epochs of "
         f"{experiment.train_size or dataset.train_size:,} {dataset.unit} in batches of "
         f"{experiment.batch_size}, seed {experiment.seed}"

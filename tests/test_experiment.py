@@ -152,6 +152,15 @@ def test_description_of_other_training_rules_is_refused():
         ({"seed": -1}, "`seed` .*at least 0.*seed=-1"),
         ({"train_size": 1438}, "`train_size` .*at most 1437.*1438"),
         (
+            {"train_size": 1338, "validation_size": 100},
+            "`train_size` .*at most 1337.*held out.*1338",
+        ),
+        ({"validation_size": 1437}, "`validation_size` .*less than 1437.*=1437"),
+        ({"validation_size": 0}, "`validation_size` .*at least 1.*=0"),
+        ({"initial_weights": "zeros"}, "`initial_weights` .*glorot, he.*zeros"),
+        ({"weight_noise": -0.1}, "`weight_noise` .*positive.*=-0.1"),
+        ({"optimizer": "variant", "arguments": {"bound": 3}}, "`bound` .* str.*=3"),
+        (
             {"architecture": "transformer"},
             "`architecture` .*takes images, as digits has: vgg16, vgg19.*transformer",
         ),
@@ -169,6 +178,25 @@ def test_description_of_other_training_rules_is_refused():
 def test_bad_attribute_is_named_with_its_value(change, message):
     with pytest.raises(ValueError, match=message):
         Experiment(**{**SMALL, **change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"validation_size": 100}, {"initial_weights": "he"}, {"weight_noise": 0.05}],
+)
+def test_what_the_paper_does_not_do_is_described_where_it_is_done(change):
+    """And nowhere else, so that the names of other runs stay what they were."""
+    plain = Experiment(**SMALL)
+    other = Experiment(**SMALL, **change)
+    assert not change.keys() & plain.describe().keys()
+    assert change.items() <= other.describe().items()
+    assert other.run_id != plain.run_id
+    assert Experiment.from_description(other.describe()) == other
+    words = other.command
+    (name, value) = next(iter(change.items()))
+    assert words[words.index("--" + name.replace("_", "-")) + 1] == str(value)
+    paper = paper_experiment("fashion_mnist", "vgg16", "adam")
+    assert not dataclasses.replace(paper, **change).is_papers
 
 
 def test_grid_has_every_optimizer_and_seed():

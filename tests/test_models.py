@@ -124,6 +124,20 @@ def test_weights_are_glorot_uniform_and_biases_zero():
         assert values.mean() == pytest.approx(0, abs=0.1 * limit)
 
 
+def test_weights_are_he_uniform_where_asked():
+    keras.utils.set_random_seed(0)
+    model = models.build("vgg16", (32, 32, 3), 10, 0.25, initial_weights="he")
+    for weight in model.weights:
+        values = keras.ops.convert_to_numpy(weight.value)
+        if weight.name == "kernel":
+            # He et al.'s standard deviation, their Eq. 10: a gain of √2.
+            inputs = math.prod(values.shape[:-1])
+            assert values.std() == pytest.approx(math.sqrt(2 / inputs), rel=0.1)
+            assert abs(values).max() <= math.sqrt(6 / inputs)
+        else:
+            assert not values.any()
+
+
 def test_keras_seed_decides_the_weights():
     def weights(seed):
         keras.utils.set_random_seed(seed)

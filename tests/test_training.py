@@ -119,6 +119,40 @@ def test_seed_decides_weights_velocity_and_order(store):
     assert len({tuple(order) for order in orders}) == 4
 
 
+def test_noise_on_the_weights_is_gravitys_own_push():
+    """Gravity's noise, with the width asked for, and taken off as Gravity takes it."""
+    noisy = dataclasses.replace(SMALL, weight_noise=0.05)
+    plain = training.create_model(SMALL).get_weights()
+    optimizer = keras.optimizers.deserialize(
+        {
+            "class_name": "gravity>Gravity",
+            "config": {"alpha": 0.05, "learning_rate": 1.0, "seed": 0},
+        }
+    )
+    model = training.create_model(noisy)
+    optimizer.build(model.trainable_variables)
+    for before, after, velocity in zip(
+        plain, model.get_weights(), optimizer.velocities, strict=True
+    ):
+        np.testing.assert_allclose(before - after, np.asarray(velocity), atol=1e-6)
+
+
+def test_held_out_images_are_measured_and_not_trained_on(tmp_path):
+    """With the network's own `evaluate`; the two sets share no image."""
+    experiment = dataclasses.replace(SMALL, epochs=1, validation_size=100)
+    run = training.train(experiment, RunStore(tmp_path), progress=False)
+    data = datasets.load("digits")
+    order = np.random.default_rng(0).permutation(len(data.x_train))
+    held_out, rest = order[-100:], np.sort(order[:64])
+    assert not set(held_out) & set(rest)
+    model = training.create_model(experiment)
+    first = rest[np.random.default_rng([0, 0]).permutation(64)]
+    for batch in np.split(first, 4):
+        model.train_on_batch(data.x_train[batch], data.y_train[batch])
+    loss, _ = model.evaluate(data.x_train[held_out], data.y_train[held_out], verbose=0)
+    assert run.history["val_loss"] == pytest.approx([loss], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "kind"),
     [
@@ -157,13 +191,22 @@ def test_trains_on_no_other_data_than_described(tmp_path):
 def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GRAVITY_RUNS", str(tmp_path))
     command = (
-        "train --dataset digits --architecture vgg16 --optimizer gravity "
-        "--argument alpha=0.04 --width 0.0625 --epochs 1 --batch-size 16 "
-        "--train-size 32 --seed 3"
+        "train --dataset digits --architecture vgg16 --optimizer variant "
+        "--argument alpha=0.04 --argument bound=max --width 0.0625 --epochs 1 "
+        "--batch-size 16 --train-size 32 --seed 3 --validation-size 10 "
+        "--initial-weights he --weight-noise 0.01"
     )
     assert main(command.split()) == 0
     experiment = dataclasses.replace(
-        SMALL, arguments={"alpha": 0.04}, epochs=1, train_size=32, seed=3
+        SMALL,
+        optimizer="variant",
+        arguments={"alpha": 0.04, "bound": "max"},
+        epochs=1,
+        train_size=32,
+        seed=3,
+        validation_size=10,
+        initial_weights="he",
+        weight_noise=0.01,
     )
     record = json.loads((tmp_path / experiment.run_id / "run.json").read_text())
     assert record["experiment"]["arguments"]["alpha"] == 0.04
@@ -178,6 +221,7 @@ def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
         ("--dataset imagenet", "`dataset` must be one of"),
         ("--optimizer lion", "`optimizer` must be one of gravity, adam, rmsprop"),
         ("--argument momentum=0.9", "alpha, beta, first_step"),
+        ("--argument alpha=wide", "`alpha` of gravity must be of type float"),
         ("--epochs 0", "`epochs` must be an integer, at least 1"),
     ],
 )

@@ -1,0 +1,301 @@
+"""The grids of training runs that the evidence of the book rests on.
+
+Each function returns the experiments of one study, grouped by condition; with the
+defaults those that `book/results` holds. `STUDIES` has all of them by name.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from gravity.experiment import Argument, Experiment, grid
+
+Study = dict[str, list[Experiment]]
+"""Experiments by condition, one for each seed, in the order of the seeds."""
+
+PUSH = 1.92
+"""In units of α, the standard deviation of the displacement that the initial velocity
+adds up to, at β = 0.9 and from t = 0 (1.9155, rounded)."""
+
+# Of Adam and RMSprop on digits: what the settings study chose for VGG16.
+_RATES: Mapping[str, float] = {"adam": 2.5e-4, "rmsprop": 1.8e-4}
+
+
+def _condition(
+    optimizer: str,
+    arguments: Mapping[str, Argument],
+    seeds: Iterable[int],
+    dataset: str,
+    architecture: str,
+    **scale: Any,
+) -> list[Experiment]:
+    return grid(
+        dataset,
+        architecture,
+        optimizers=[optimizer],
+        arguments={optimizer: arguments},
+        seeds=seeds,
+        **scale,
+    )
+
+
+def plateau(
+    dataset: str = "digits",
+    architecture: str = "vgg19",
+    width: float = 0.125,
+    epochs: int = 15,
+    batch_size: int = 16,
+    train_size: int | None = None,
+    alpha: float = 0.04,
+    rates: Mapping[str, float] = _RATES,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+) -> Study:
+    """Return every optimizer from three kinds of initial weights.
+
+    They are Glorot's, Glorot's with the noise of Gravity's own push, and He's. Gravity
+    itself, with its push, starts from Glorot's and from He's; without the push
+    (α = 0) from all three, as do gradient descent with momentum, Adam and RMSprop.
+
+    Args:
+        dataset, architecture, width, epochs, batch_size, train_size: as in
+            `Experiment`.
+        alpha: Gravity's α; the noise has a standard deviation of `PUSH` times α.
+        rates: the learning rates of Adam and RMSprop.
+        seeds: at least one.
+    """
+    starts: dict[str, dict[str, Any]] = {
+        "Glorot": {},
+        "Glorot + noise": {"weight_noise": PUSH * alpha},
+        "He": {"initial_weights": "he"},
+    }
+    optimizers: dict[str, tuple[str, dict[str, Argument]]] = {
+        "Gravity": ("gravity", {"alpha": alpha}),
+        "Gravity, α = 0": ("gravity", {"alpha": 0.0}),
+        "SGD with momentum": ("sgd", {"learning_rate": 0.01, "momentum": 0.9}),
+        "Adam": ("adam", {"learning_rate": rates["adam"]}),
+        "RMSprop": ("rmsprop", {"learning_rate": rates["rmsprop"]}),
+    }
+    return {
+        f"{title}, {start}": _condition(
+            optimizer,
+            arguments,
+            seeds,
+            dataset,
+            architecture,
+            width=width,
+            epochs=epochs,
+            batch_size=batch_size,
+            train_size=train_size,
+            **changes,
+        )
+        for title, (optimizer, arguments) in optimizers.items()
+        for start, changes in starts.items()
+        if (title, start) != ("Gravity", "Glorot + noise")
+    }
+
+
+def parts(
+    dataset: str = "digits",
+    architecture: str = "vgg16",
+    width: float = 0.125,
+    epochs: int = 15,
+    batch_size: int = 16,
+    train_size: int | None = None,
+    alpha: float = 0.028,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+) -> Study:
+    """Return Gravity, Gravity with a part exchanged, and gradient descent.
+
+    The parts are the bound on the step and the rising parameter of the moving average.
+    Gradient descent has the learning rate l (1 - β) and the momentum β, which Gravity
+    would equal but for the two and its push. It starts from Glorot's weights and from
+    Glorot's weights with the noise of the push.
+
+    Args:
+        dataset, architecture, width, epochs, batch_size, train_size, seeds: as in
+            `plateau`.
+        alpha: Gravity's α.
+    """
+    descent = {"learning_rate": 0.01, "momentum": 0.9}
+    own: dict[str, Argument] = {"alpha": alpha}
+    conditions: dict[str, tuple[str, Mapping[str, Argument], dict[str, float]]] = {
+        "Gravity": ("gravity", own, {}),
+        "no bound": ("variant", {**own, "bound": "none"}, {}),
+        "constant β": ("variant", {**own, "average": "constant"}, {}),
+        "neither": ("variant", {**own, "bound": "none", "average": "constant"}, {}),
+        "no push": ("gravity", {"alpha": 0.0}, {}),
+        "SGD": ("sgd", descent, {}),
+        "SGD + noise": ("sgd", descent, {"weight_noise": PUSH * alpha}),
+    }
+    return {
+        title: _condition(
+            optimizer,
+            arguments,
+            seeds,
+            dataset,
+            architecture,
+            width=width,
+            epochs=epochs,
+            batch_size=batch_size,
+            train_size=train_size,
+            **changes,
+        )
+        for title, (optimizer, arguments, changes) in conditions.items()
+    }
+
+
+def width_map(
+    dataset: str = "digits",
+    architecture: str = "vgg16",
+    widths: Sequence[float] = (0.0625, 0.125, 0.25, 0.5),
+    alphas: Sequence[float] = (0.005, 0.007, 0.01, 0.014, 0.02, 0.028, 0.04, 0.056),
+    epochs: int = 8,
+    batch_size: int = 16,
+    train_size: int | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> Study:
+    """Return Gravity over a grid of α and width, with one budget for all.
+
+    The conditions are named `width α`, both as Python writes them.
+
+    Args:
+        widths: multiples of the paper's width.
+        alphas: values of α.
+        dataset, architecture, epochs, batch_size, train_size, seeds: as in `plateau`.
+    """
+    return {
+        f"{width} {alpha}": _condition(
+            "gravity",
+            {"alpha": alpha},
+            seeds,
+            dataset,
+            architecture,
+            width=width,
+            epochs=epochs,
+            batch_size=batch_size,
+            train_size=train_size,
+        )
+        for width in widths
+        for alpha in alphas
+    }
+
+
+def bounds(
+    dataset: str = "digits",
+    architecture: str = "vgg16",
+    width: float = 0.125,
+    epochs: int = 10,
+    batch_size: int = 16,
+    train_size: int | None = None,
+    alpha: float = 0.028,
+    scales: Sequence[float] = (0.1, 1.0, 10.0, 100.0),
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+) -> Study:
+    """Return Gravity with other bounds, in several units of the loss.
+
+    In each unit the learning rate is measured so that the same step would follow from
+    the same gradient, but for the bound. The conditions are named `bound scale`.
+
+    Args:
+        scales: what the gradients are multiplied by.
+        dataset, architecture, width, epochs, batch_size, train_size, alpha, seeds: as
+            in `parts`.
+    """
+    factors = {
+        "paper": 1.0,
+        "none": 1.0,
+        "max": 1.0,
+        "rms": 3.0,
+        "running_max": 1.0,
+        "running_rms": 3.0,
+        "clip": 1.0,
+    }
+    # Free of units: the same at every scale, up to rounding; a test has that.
+    free = ("none", "max", "rms", "running_max", "running_rms")
+    return {
+        f"{bound} {scale}": _condition(
+            "variant",
+            {
+                "alpha": alpha,
+                "bound": bound,
+                "factor": factor,
+                "gradient_scale": scale,
+            },
+            seeds,
+            dataset,
+            architecture,
+            width=width,
+            epochs=epochs,
+            batch_size=batch_size,
+            train_size=train_size,
+        )
+        for bound, factor in factors.items()
+        for scale in scales
+        if bound not in free or scale == 1.0
+    }
+
+
+# Half a power of ten apart, but for SGD and Gravity, whose rates go up to the largest
+# that doesn't diverge at once.
+_TRIES: Mapping[str, Sequence[float]] = {
+    "gravity": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+    "sgd": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+    "adam": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "rmsprop": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+}
+
+
+def tuning(
+    dataset: str = "digits",
+    architecture: str = "vgg16",
+    width: float = 0.125,
+    epochs: int = 15,
+    batch_size: int = 16,
+    validation_size: int = 360,
+    alpha: float = 0.028,
+    seeds: Sequence[int] = (100, 101),
+) -> Study:
+    """Return six learning rates of each optimizer, judged on held-out images.
+
+    From Glorot's weights and from He's, with the same budget for all: Gravity's α stays
+    what it is. The conditions are named `start optimizer rate`.
+
+    Args:
+        validation_size: training images that are held out; the test images aren't read.
+        alpha: Gravity's α.
+        seeds: others than those of `tuned`.
+        dataset, architecture, width, epochs, batch_size: as in `plateau`.
+    """
+    return {
+        f"{start} {optimizer} {rate}": _condition(
+            optimizer,
+            {"learning_rate": rate}
+            | ({"alpha": alpha} if optimizer == "gravity" else {}),
+            seeds,
+            dataset,
+            architecture,
+            width=width,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_size=validation_size,
+            initial_weights=start,
+        )
+        for start in ("glorot", "he")
+        for optimizer, rates in _TRIES.items()
+        for rate in rates
+    }
+
+
+STUDIES: Mapping[str, Callable[..., Study]] = {
+    "plateau": plateau,
+    "parts": parts,
+    "width_map": width_map,
+    "bounds": bounds,
+    "tuning": tuning,
+}
+"""The studies by name."""
+
+
+def experiments(name: str) -> list[Experiment]:
+    """Return all experiments of a study, each once."""
+    study = STUDIES[name]()
+    return list({one.run_id: one for group in study.values() for one in group}.values())
