@@ -285,6 +285,62 @@ def tuning(
     }
 
 
+def gradient_sizes(experiment: Experiment, every: int = 10) -> list[dict[str, float]]:
+    """Train a run of Gravity, and return how large its gradients are on the way.
+
+    Nothing is stored. The run is the one that `gravity.training.train` would make.
+
+    Args:
+        experiment: a run of Gravity.
+        every: updates from one row to the next. Defaults to 10.
+
+    Returns:
+        A row for the first and every further `every`-th update: `step`, from 0; the
+        training `loss` of that batch; over the network's variables the smallest, the
+        median and the largest of max|G|, as `smallest`, `median` and `largest`; and
+        `departure`, the norm of G - ζ over the norm of G, over all variables together.
+    """
+    import keras
+    import numpy as np
+
+    from gravity import datasets, training
+    from gravity.variants import Recorder
+
+    data = datasets.load(experiment.dataset)
+    model = training.create_model(experiment)
+    optimizer = Recorder(**experiment.arguments, seed=experiment.seed)  # type: ignore[arg-type]
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    subset = training.training_subset(experiment, len(data.x_train))
+    rows = []
+    step = 0
+    for epoch in range(experiment.epochs):
+        order = subset[training.epoch_order(experiment, epoch, len(subset))]
+        for start in range(0, len(order), experiment.batch_size):
+            batch = order[start : start + experiment.batch_size]
+            model.reset_metrics()
+            logs = model.train_on_batch(
+                data.x_train[batch], data.y_train[batch], return_dict=True
+            )
+            if step % every == 0:
+                sizes = keras.ops.convert_to_numpy(optimizer.recorded)
+                largest, squares, departure = sizes.T.astype(float)
+                rows.append(
+                    {
+                        "step": step,
+                        "loss": float(logs["loss"]),
+                        "smallest": float(largest.min()),
+                        "median": float(np.median(largest)),
+                        "largest": float(largest.max()),
+                        "departure": float(np.sqrt(departure.sum() / squares.sum())),
+                    }
+                )
+            step += 1
+    return rows
+
+
 STUDIES: Mapping[str, Callable[..., Study]] = {
     "plateau": plateau,
     "parts": parts,

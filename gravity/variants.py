@@ -19,6 +19,9 @@ BOUNDS = (
 )
 """What may bound a step; see `Variant`."""
 
+SIZES = ("largest", "squares", "departure")
+"""What `Recorder` keeps of each gradient."""
+
 AVERAGES = ("paper", "constant")
 """The moving average's parameter: the paper's rising one, or a constant."""
 
@@ -162,3 +165,43 @@ class Variant(Gravity):
             "average": self.average,
             "gradient_scale": self.gradient_scale,
         }
+
+
+@keras.saving.register_keras_serializable(package="gravity")
+class Recorder(Gravity):
+    """Gravity that keeps how large the last gradient of every variable was.
+
+    After each update `recorded` has a row for every variable and in it the `SIZES`: the
+    largest |G|, the sum of G², and the sum of (G - ζ)², by which the step departs from
+    one that is proportional to the gradient.
+    """
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Draw the initial velocities, and make what is kept."""
+        if self.built:
+            return
+        super().build(variables)
+        self.recorded = self.add_variable(
+            shape=(len(variables), len(SIZES)), name="recorded", dtype="float32"
+        )
+
+    def update_step(
+        self, gradient: Any, variable: keras.Variable, learning_rate: Any
+    ) -> None:
+        """Update one variable, and keep its gradient's sizes."""
+        super().update_step(gradient, variable, learning_rate)
+        G = ops.cast(gradient, "float32")
+        largest = ops.max(ops.abs(G))
+        bent = ops.square(G * largest)
+        row = ops.stack(
+            [
+                largest,
+                ops.sum(ops.square(G)),
+                ops.sum(ops.square(G * bent / (1 + bent))),
+            ]
+        )
+        index = self._get_variable_index(variable)
+        self.assign(
+            self.recorded,
+            ops.slice_update(self.recorded, [index, 0], ops.expand_dims(row, 0)),
+        )

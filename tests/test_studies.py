@@ -2,9 +2,12 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
-from gravity import kinematics, studies
+from gravity import kinematics, studies, training
+from gravity.experiment import Experiment
+from gravity.runs import RunStore
 
 
 def test_every_condition_has_the_same_seeds():
@@ -57,3 +60,27 @@ def test_tuning_gives_every_optimizer_the_same_number_of_tries():
         assert one.validation_size
     assert len(counts) == 8
     assert len(set(counts.values())) == 1
+
+
+def test_gradient_sizes_are_those_of_the_run_that_is_trained(tmp_path):
+    """The rows' mean loss is the epoch's, and departures are what few steps can be."""
+    one = Experiment(
+        dataset="digits",
+        architecture="vgg16",
+        optimizer="gravity",
+        width=0.0625,
+        epochs=1,
+        batch_size=16,
+        train_size=64,
+    )
+    rows = studies.gradient_sizes(one, every=1)
+    run = training.train(one, RunStore(tmp_path), progress=False)
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert np.mean([row["loss"] for row in rows]) == pytest.approx(
+        run.history["loss"][0], rel=1e-5
+    )
+    for row in rows:
+        assert 0 < row["smallest"] <= row["median"] <= row["largest"]
+        # With x = max|G|², no entry loses more than x² / (1 + x²) of itself.
+        bent = row["largest"] ** 4
+        assert 0 < row["departure"] <= bent / (1 + bent) * (1 + 1e-5)

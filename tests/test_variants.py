@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gravity import Gravity
-from gravity.variants import AVERAGES, BOUNDS, Variant
+from gravity.variants import AVERAGES, BOUNDS, Recorder, Variant
 
 RNG = np.random.default_rng(0)
 WEIGHTS = [RNG.normal(size=(4, 3)), RNG.normal(size=3)]
@@ -122,3 +122,15 @@ def test_configuration_makes_it_again():
 def test_bad_argument_is_named(name, value, accepted):
     with pytest.raises(ValueError, match=f"`{name}`.*{accepted}.*Received: {name}="):
         Variant(**{name: value})
+
+
+def test_recorder_trains_as_gravity_and_keeps_the_sizes():
+    optimizer = Recorder(alpha=0.02, seed=5)
+    for one, other in zip(
+        train(optimizer), train(Gravity(alpha=0.02, seed=5)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    for row, g in zip(np.asarray(optimizer.recorded), GRADIENTS[-1], strict=True):
+        zeta = g / (1 + (g * np.abs(g).max()) ** 2)
+        expected = [np.abs(g).max(), (g**2).sum(), ((g - zeta) ** 2).sum()]
+        np.testing.assert_allclose(row, expected, rtol=1e-5)
