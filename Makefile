@@ -24,6 +24,10 @@ book: .venv/book  ## execute the chapters, train what they need, render the book
 	@$(SNAKEMAKE) --config profile=$(PROFILE)
 	@echo "The book is made. Open file://$(CURDIR)/_build/$(PROFILE)/html/index.html"
 
+.PHONY: study
+study: .venv/book  ## train the runs of one study, STUDY=plateau for example
+	@$(SNAKEMAKE) --config profile=$(PROFILE) -- _build/$(PROFILE)/studies/$(STUDY)
+
 .PHONY: test
 test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff check

@@ -25,6 +25,7 @@ if PROFILE == "smoke":
     # Nor do runs of this scale belong among the others.
     os.environ.setdefault("GRAVITY_RUNS", f"{BUILD / 'runs'}{os.pathsep}book/results")
 
+from gravity import studies
 from gravity.datasets import DATASETS
 from gravity.experiment import grid
 from gravity.runs import RunStore, default_roots
@@ -110,6 +111,9 @@ def shown(pair):
 SETTINGS = PROFILES[PROFILE] | {pair: settings(pair) for pair in PAIRS}
 RUNS = {pair: shown(pair) for pair in PAIRS}
 EXPERIMENTS = {run.run_id: run for runs in RUNS.values() for run in runs}
+# Chapters read the runs of studies where they are stored. Trained they are by `study`.
+STUDIES = {name: studies.experiments(name) for name in studies.STUDIES}
+TRAINABLE = EXPERIMENTS | {run.run_id: run for runs in STUDIES.values() for run in runs}
 
 
 def run_file(experiment):
@@ -134,7 +138,7 @@ def chapter_parameters(wildcards):
 
 
 def train_command(wildcards):
-    return shlex.join(EXPERIMENTS[wildcards.run].command)
+    return shlex.join(TRAINABLE[wildcards.run].command)
 
 
 rule book:
@@ -180,6 +184,17 @@ rule runs:
     localrule: True
 
 
+rule study:
+    """All runs of one of `gravity.studies`, as in: make study STUDY=plateau."""
+    input:
+        lambda wildcards: map(run_file, STUDIES[wildcards.study]),
+    output:
+        touch(BUILD / "studies/{study}"),
+    wildcard_constraints:
+        study="|".join(STUDIES),
+    localrule: True
+
+
 rule chapter:
     """A chapter, executed from top to bottom."""
     input:
@@ -216,7 +231,7 @@ rule data:
 
 def data_file(wildcards):
     """What a run needs first; nothing when it is stored."""
-    run = EXPERIMENTS[wildcards.run]
+    run = TRAINABLE[wildcards.run]
     if STORE.find(run):
         return []
     # Both versions of CIFAR-100 are in the same files.
