@@ -42,7 +42,7 @@ def plateau(
     dataset: str = "digits",
     architecture: str = "vgg19",
     width: float = 0.125,
-    epochs: int = 15,
+    epochs: int = 25,
     batch_size: int = 16,
     train_size: int | None = None,
     alpha: float = 0.04,
