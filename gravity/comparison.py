@@ -12,6 +12,10 @@ from gravity.runs import Run, in_order
 RESAMPLES = 9999
 """Of the bootstrap."""
 
+FEWEST_SEEDS = 5
+"""With fewer the book shows the points and claims nothing, and no function of this
+package gives an interval."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -67,8 +71,6 @@ def compare(
         Efron, "Better bootstrap confidence intervals" (1987). Holm, "A simple
         sequentially rejective multiple test procedure" (1979).
     """
-    from scipy import stats
-
     last: dict[str, dict[int, float]] = {}
     for run in in_order(runs):
         seeds = last.setdefault(run.experiment.optimizer, {})
@@ -97,23 +99,69 @@ def compare(
         name: np.array([own[seed] - seeds[seed] for seed in sorted(own)])
         for name, seeds in last.items()
     }
-    p_values = [
-        float(
-            stats.permutation_test(
-                (each,), np.mean, permutation_type="samples", n_resamples=np.inf
-            ).pvalue
+    found = {name: _uncertainty(each) for name, each in differences.items()}
+    corrected = holm([p for _, _, p in found.values()])
+    return [
+        Comparison(name, differences[name], low, high, p, adjusted)
+        for (name, (low, high, p)), adjusted in zip(
+            found.items(), corrected, strict=True
         )
-        for each in differences.values()
     ]
-    found = []
-    for (name, each), p, adjusted in zip(
-        differences.items(), p_values, holm(p_values), strict=True
+
+
+def difference(
+    one: Sequence[Run], other: Sequence[Run], metric: str = "val_accuracy"
+) -> Comparison:
+    """Compare the last value of a metric between two conditions, seed by seed.
+
+    Args:
+        one: a run of each seed, at least five.
+        other: runs of the same seeds under another condition.
+        metric: one of `gravity.runs.METRICS`. Defaults to the test accuracy.
+
+    Returns:
+        What `compare` would say of the two, with p uncorrected. Where all differences
+        are equal, as between runs that all stay on the plateau, the interval has no
+        width.
+
+    Raises:
+        ValueError: the runs are not as said above, or a value isn't finite.
+    """
+    values = [
+        {run.experiment.seed: run.history[metric][-1] for run in runs}
+        for runs in (one, other)
+    ]
+    seeds = sorted(values[0])
+    if (
+        len(seeds) < FEWEST_SEEDS
+        or values[0].keys() != values[1].keys()
+        or len(one) != len(seeds)
+        or len(other) != len(seeds)
+        or not np.isfinite([list(each.values()) for each in values]).all()
     ):
-        low, high = stats.bootstrap(
-            (each,), np.mean, n_resamples=RESAMPLES, method="BCa", random_state=0
-        ).confidence_interval
-        found.append(Comparison(name, each, float(low), float(high), p, adjusted))
-    return found
+        raise ValueError(
+            f"Arguments `one` and `other` must hold the same seeds, at least "
+            f"{FEWEST_SEEDS}, with a finite {metric}. Received: "
+            f"one with seeds {seeds} and other with {sorted(values[1])}"
+        )
+    each = np.array([values[0][seed] - values[1][seed] for seed in seeds])
+    low, high, p = _uncertainty(each)
+    return Comparison(other[0].experiment.optimizer, each, low, high, p, p)
+
+
+def _uncertainty(differences: NDArray[Any]) -> tuple[float, float, float]:
+    """Return the ends of the interval of the mean, and the p-value of none."""
+    from scipy import stats
+
+    p = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    if np.ptp(differences) == 0:
+        return float(differences[0]), float(differences[0]), float(p)
+    low, high = stats.bootstrap(
+        (differences,), np.mean, n_resamples=RESAMPLES, method="BCa", random_state=0
+    ).confidence_interval
+    return float(low), float(high), float(p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

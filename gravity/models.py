@@ -150,18 +150,36 @@ def operations(
         architecture: `vgg16` or `vgg19`.
         input_shape, classes, width: as in `build`.
     """
-    side, inputs, count = _SIDE, input_shape[-1], 0
-    for convolutions, channels in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
-        outputs = max(1, round(channels * width))
+    side, count = _SIDE, 0
+    *kernels, first, second, last = weight_shapes(
+        architecture, input_shape[-1], classes, width
+    )
+    for convolutions in _BLOCKS[architecture]:
         for _ in range(convolutions):
-            count += side * side * 9 * inputs * outputs
-            inputs = outputs
+            count += side * side * math.prod(kernels.pop(0))
         side //= 2
-    for units in (_UNITS, _UNITS):
-        outputs = max(1, round(units * width))
-        count += inputs * outputs
-        inputs = outputs
-    return 3 * 2 * (count + inputs * classes)
+    count += sum(map(math.prod, (first, second, last)))
+    return 3 * 2 * count
+
+
+def weight_shapes(
+    architecture: str, channels: int, classes: int, width: float
+) -> list[tuple[int, ...]]:
+    """Return the shapes of a VGG's weights, without its biases and without building it.
+
+    Args:
+        architecture: `vgg16` or `vgg19`.
+        channels: of an image.
+        classes, width: as in `build`.
+    """
+    shapes: list[tuple[int, ...]] = []
+    for convolutions, size in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
+        outputs = max(1, round(size * width))
+        for _ in range(convolutions):
+            shapes.append((3, 3, channels, outputs))
+            channels = outputs
+    units = max(1, round(_UNITS * width))
+    return [*shapes, (channels, units), (units, units), (units, classes)]
 
 
 def takes_text(architecture: str) -> bool:

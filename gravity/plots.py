@@ -491,3 +491,117 @@ def _curve(
                 linewidth=0.7,
                 alpha=0.5,
             )
+
+
+def conditions(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    label: str,
+    marks: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw the values of several conditions, every seed as a point.
+
+    Args:
+        panels: for each panel's title the conditions, from top to bottom, each with a
+            value for every seed. A condition without values keeps its place.
+        label: what the values are, with their unit.
+        marks: values to mark by a dashed line, by name. Defaults to none.
+
+    Returns:
+        The figure: a panel beside the other for each title, with a circle for every
+        seed and a bar for the mean of at least two.
+    """
+    rows = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    figure, axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(8, 0.9 + 0.34 * len(rows)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, (title, panel) in zip(axes[0], panels.items(), strict=True):
+        axis.set_title(title, loc="left", fontsize=10)
+        for name, value in (marks or {}).items():
+            axis.axvline(value, color="#666666", linestyle="--", linewidth=1)
+            if axis is axes[0, 0]:
+                place = (value, 1.0)
+                axis.annotate(
+                    name,
+                    place,
+                    (3, -2),
+                    xycoords=("data", "axes fraction"),
+                    textcoords="offset points",
+                    va="top",
+                    fontsize=8,
+                    color="#666666",
+                )
+        for name, values in panel.items():
+            row = rows.index(name)
+            # Apart, so that equal values are still seen to be several.
+            shift = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0.0]
+            axis.plot(
+                values,
+                row + np.asarray(shift),
+                "o",
+                color=COLORS[6],
+                markerfacecolor="none",
+                markersize=4.5,
+                linestyle="none",
+            )
+            if len(values) > 1:
+                axis.plot(np.mean(values), row, "|", color=COLORS[4], markersize=16)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.grid(axis="y", visible=False)
+    figure.supxlabel(label, fontsize=10)
+    return figure
+
+
+def alpha_map(
+    losses: Mapping[tuple[float, float], float], best: Mapping[float, float]
+) -> Figure:
+    """Draw a loss over α and the width of the network.
+
+    Args:
+        losses: for each width and α a loss; NaN or infinite where training diverged.
+        best: for each width the best α, through the first of which, in order of the
+            widths, the predicted line α ∝ 1 / √width runs.
+
+    Returns:
+        The figure: a cell for each pair with its loss in it, the darker the smaller,
+        the best of each width in bold, and the prediction as a dashed line.
+    """
+    widths = sorted({width for width, _ in losses})
+    alphas = sorted({alpha for _, alpha in losses})
+    cells = np.array([[losses.get((w, a), np.nan) for w in widths] for a in alphas])
+    figure, axis = plt.subplots(figsize=(8, 0.5 + 0.42 * len(alphas)))
+    shown = np.ma.masked_invalid(cells)
+    axis.imshow(shown, origin="lower", aspect="auto", cmap="viridis_r", alpha=0.85)
+    middle = (shown.max() + shown.min()) / 2 if shown.count() else 0
+    for row, alpha in enumerate(alphas):
+        for column, width in enumerate(widths):
+            if (width, alpha) not in losses:
+                continue
+            loss = cells[row, column]
+            axis.text(
+                column,
+                row,
+                f"{loss:.2f}" if math.isfinite(loss) else "diverged",
+                ha="center",
+                va="center",
+                color="white" if loss < middle else "black",
+                fontweight="bold" if best.get(width) == alpha else "normal",
+            )
+    if best:
+        first = min(best)
+        line = [best[first] * math.sqrt(first / width) for width in widths]
+        # Rows are equally spaced in log α where the values of α are.
+        places = np.interp(np.log(line), np.log(alphas), range(len(alphas)))
+        axis.plot(range(len(widths)), places, color="#D55E00", linestyle="--")
+    axis.set_xticks(range(len(widths)), [f"{width:g}" for width in widths])
+    axis.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])
+    axis.set_xlabel("Width of the network, in multiples of the paper's")
+    axis.set_ylabel("α")
+    axis.grid(visible=False)
+    return figure

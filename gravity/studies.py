@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gravity.experiment import Argument, Experiment, grid
+from gravity.runs import Run, RunStore
 
 Study = dict[str, list[Experiment]]
 """Experiments by condition, one for each seed, in the order of the seeds."""
@@ -151,7 +152,7 @@ def width_map(
     epochs: int = 8,
     batch_size: int = 16,
     train_size: int | None = None,
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
 ) -> Study:
     """Return Gravity over a grid of α and width, with one budget for all.
 
@@ -349,6 +350,22 @@ STUDIES: Mapping[str, Callable[..., Study]] = {
     "tuning": tuning,
 }
 """The studies by name."""
+
+
+def find(study: Study, store: RunStore, *, train: bool = False) -> dict[str, list[Run]]:
+    """Return the stored runs of every condition of a study.
+
+    Args:
+        study: what one of the functions above returned.
+        store: where the runs are.
+        train: whether to train those that aren't there. Defaults to `False`, which
+            leaves them out.
+    """
+    if train:
+        from gravity import training
+
+        return {name: training.train_all(group, store) for name, group in study.items()}
+    return {name: store.find_all(group) for name, group in study.items()}
 
 
 def experiments(name: str) -> list[Experiment]:

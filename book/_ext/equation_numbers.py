@@ -1,7 +1,8 @@
 """Gives the paper's equations the paper's numbers, wherever they stand in the book.
 
-`eq-11` is the paper's Eq. 11, and `eq-b3-1` is numbered B3.1, the first equation of the
-book's own in chapter 3. Sphinx would count them page by page.
+`eq-11` is the paper's Eq. 11, `eq-b3-1` is numbered B3.1, the first equation of the
+book's own in chapter 3 of the derivation, and `eq-e1-1` E1.1, likewise in the evidence.
+Sphinx would count them page by page.
 """
 
 import re
@@ -10,7 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-LABEL = re.compile(r"eq-(\d+|b\d+-\d+)")
+LABEL = re.compile(r"eq-(\d+|[be]\d+-\d+)")
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def number_equations(app: Sphinx, doctree: nodes.document) -> None:
         match = LABEL.fullmatch(label)
         if match is None:
             logger.warning(
-                "equation label %s must be eq-N (the paper's N) or eq-bC-N",
+                "equation label %s must be eq-N (the paper's N), eq-bC-N or eq-eC-N",
                 label,
                 location=node,
             )
