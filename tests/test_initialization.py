@@ -27,7 +27,7 @@ def test_gains_are_those_of_signals_through_random_layers(start, noise):
         weights = stream.uniform(-limit, limit, shape)
         weights += noise * stream.standard_normal(shape)
         sums = inputs @ weights
-        assert np.mean(sums**2) / before == pytest.approx(gain, rel=0.15)
+        assert np.mean(sums**2) / before == pytest.approx(gain, rel=0.25)
 
 
 def test_convolutions_count_their_field():
