@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from gravity import datasets, models
+from gravity import comparison, datasets, models
 from gravity.claims import Claim, mean_history
 from gravity.experiment import (
     OPTIMIZERS,
@@ -23,6 +23,8 @@ from gravity.runs import History, Run, by_optimizer, code_version, in_order
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
+
+    from gravity.findings import Finding
 
 COMPLETE = {"gravity": {"complete": True}}
 """Metadata of the output that a chapter writes last, by which it is known to have run
@@ -120,13 +122,27 @@ def run_card(runs: Sequence[Run]) -> "HTML":
         f"in batches of {first.batch_size}",
         "Seeds": ", ".join(map(str, sorted({run.experiment.seed for run in runs}))),
     }
-    for run in in_order(runs):
-        rows.setdefault(TITLES[run.experiment.optimizer], arguments(run))
+    starts = dict.fromkeys(_start(run.experiment) for run in runs)
+    if len(starts) > 1 or "Glorot" not in starts:
+        rows["Initial weights"] = ", ".join(starts)
+    for optimizer, values in _arguments(runs).items():
+        rows[TITLES[optimizer]] = ", ".join(
+            f"{name} = {' or '.join(map(_value, each))}"
+            for name, each in values.items()
+        )
     badge = (
         f'<p><strong class="gravity-badge gravity-{first.scale}">'
         f"{SCALES[first.scale]}</strong></p>"
     )
     return _html(f'<div class="gravity-card">{badge}{_definitions(rows)}</div>')
+
+
+def _start(experiment: Experiment) -> str:
+    """The initial weights as a reader would name them."""
+    noise = experiment.weight_noise
+    return experiment.initial_weights.title() + (
+        f" with noise of {noise:g}" if noise else ""
+    )
 
 
 def arguments(run: Run) -> str:
@@ -235,17 +251,66 @@ def store_table(runs: Iterable[Run]) -> "HTML":
     return table([*header, "Runs", "Training time"], rows)
 
 
+def _arguments(runs: Sequence[Run]) -> dict[str, dict[str, list[Argument]]]:
+    """For each optimizer and argument the different values that its runs have."""
+    values: dict[str, dict[str, list[Argument]]] = {}
+    for run in in_order(runs):
+        for name, value in run.experiment.arguments.items():
+            seen = values.setdefault(run.experiment.optimizer, {}).setdefault(name, [])
+            if value not in seen:
+                seen.append(value)
+    return values
+
+
 def _varied_arguments(runs: Sequence[Run]) -> dict[str, list[str]]:
     """For each optimizer, the names of the arguments that its runs differ in."""
-    values: dict[str, dict[str, set[Argument]]] = {}
-    for run in runs:
-        for name, value in run.experiment.arguments.items():
-            seen = values.setdefault(run.experiment.optimizer, {})
-            seen.setdefault(name, set()).add(value)
     return {
         optimizer: [name for name, each in seen.items() if len(each) > 1]
-        for optimizer, seen in values.items()
+        for optimizer, seen in _arguments(runs).items()
     }
+
+
+def differences(
+    found: Mapping[str, Sequence[Run]],
+    pairs: Sequence[tuple[str, str]],
+    metric: str = "val_accuracy",
+) -> "HTML":
+    """Return a table of paired comparisons between conditions.
+
+    Args:
+        found: the runs of each condition.
+        pairs: which to compare; the first minus the second.
+        metric: `val_accuracy` (the default) or `accuracy`, shown in points.
+
+    Returns:
+        A row for each pair: the mean difference, its 95 % interval, and p, corrected
+        for the number of pairs that can be compared; a dash where a condition has
+        fewer than five seeds.
+    """
+    compared = {
+        pair: comparison.difference(found[pair[0]], found[pair[1]], metric)
+        for pair in pairs
+        if min(len(found[name]) for name in pair) >= comparison.FEWEST_SEEDS
+    }
+    corrected = dict(
+        zip(compared, comparison.holm([c.p for c in compared.values()]), strict=True)
+    )
+    rows = []
+    for pair in pairs:
+        name = " minus ".join(f"({each})" for each in pair)
+        if pair not in compared:
+            rows.append([name, "–", "too few seeds", "–"])
+            continue
+        each = compared[pair]
+        rows.append(
+            [
+                name,
+                f"{100 * each.mean:+.1f}",
+                f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+                f"{corrected[pair]:.3f}",
+            ]
+        )
+    return table(["Compared", "Points", "95 % interval", "p, corrected"], rows)
 
 
 def verdicts(
@@ -328,6 +393,16 @@ def folded(summary: str, text: str) -> "HTML":
         f'<details class="gravity-card"><summary>{html.escape(summary)}</summary>'
         f"<pre>{html.escape(text)}</pre></details>"
     )
+
+
+def findings_list(results: Sequence["Finding"]) -> "Markdown":
+    """Return the findings as a numbered list, each with a link to its figure."""
+    lines = [
+        f"{number}. **{one.answer.capitalize()}.** {one.hypothesis} {one.sentence} "
+        f"[The figure](../{one.page}#{one.figure})"
+        for number, one in enumerate(results, start=1)
+    ]
+    return say("\n".join(lines))
 
 
 def winners(runs: Sequence[Run]) -> "HTML":

@@ -22,6 +22,8 @@ from gravity.runs import History, Run, by_optimizer
 if TYPE_CHECKING:
     from IPython.display import HTML
 
+    from gravity.findings import Finding
+
 # Okabe and Ito's colours, safe for colour-blind readers; the dashes tell the lines
 # apart in greyscale.
 STYLES: Mapping[str, Mapping[str, Any]] = {
@@ -101,10 +103,7 @@ def published_curves(histories: Mapping[str, History]) -> Figure:
 
 def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figure:
     if not histories:
-        figure, axis = plt.subplots(figsize=(8, 0.6))
-        axis.axis("off")
-        axis.text(0.5, 0.5, f"{title}: none here", ha="center", va="center")
-        return figure
+        return _nothing(title)
     figure, axes = plt.subplots(
         2, 2, figsize=(8, 5.6), sharex=True, layout="constrained"
     )
@@ -128,6 +127,13 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
     figure.legend(
         handles, labels, title=title, loc="outside upper center", ncols=len(handles)
     )
+    return figure
+
+
+def _nothing(title: str) -> Figure:
+    figure, axis = plt.subplots(figsize=(8, 0.6))
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"{title}: none here", ha="center", va="center")
     return figure
 
 
@@ -537,6 +543,8 @@ def conditions(
                     color="#666666",
                 )
         for name, values in panel.items():
+            if not values:
+                continue
             row = rows.index(name)
             # Apart, so that equal values are still seen to be several.
             shift = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0.0]
@@ -565,6 +573,7 @@ def alpha_map(
 
     Args:
         losses: for each width and α a loss; NaN or infinite where training diverged.
+            Without one the figure says so.
         best: for each width the best α, through the first of which, in order of the
             widths, the predicted line α ∝ 1 / √width runs.
 
@@ -572,6 +581,8 @@ def alpha_map(
         The figure: a cell for each pair with its loss in it, the darker the smaller,
         the best of each width in bold, and the prediction as a dashed line.
     """
+    if not losses:
+        return _nothing("Runs of this study")
     widths = sorted({width for width, _ in losses})
     alphas = sorted({alpha for _, alpha in losses})
     cells = np.array([[losses.get((w, a), np.nan) for w in widths] for a in alphas])
@@ -604,4 +615,44 @@ def alpha_map(
     axis.set_xlabel("Width of the network, in multiples of the paper's")
     axis.set_ylabel("α")
     axis.grid(visible=False)
+    return figure
+
+
+def findings(results: Sequence["Finding"]) -> Figure:
+    """Draw the numbers of the findings with their intervals.
+
+    Args:
+        results: what `gravity.findings.summary` returns. One without a number keeps
+            its place, and says that it can't tell.
+
+    Returns:
+        The figure: differences in points around zero, and beside them the exponent.
+    """
+    groups = {
+        "Difference of test accuracy (points)": (0.0, "points"),
+        "Exponent": (-0.5, ""),
+    }
+    points = [one for one in results if one.unit == "points" or math.isnan(one.low)]
+    figure, axes = plt.subplots(
+        1,
+        2,
+        figsize=(8, 0.9 + 0.4 * len(results)),
+        width_ratios=(3, 1),
+        sharey=True,
+        layout="constrained",
+    )
+    for axis, (label, (mark, unit)) in zip(axes, groups.items(), strict=True):
+        axis.axvline(mark, color="#666666", linestyle="--", linewidth=1)
+        for row, one in enumerate(results):
+            if one in points and math.isnan(one.low):
+                if unit:
+                    axis.text(mark, row, " can't tell yet", va="center", fontsize=9)
+            elif (one in points) == bool(unit):
+                axis.plot([one.low, one.high], [row, row], color=COLORS[6])
+                axis.plot(one.estimate, row, "o", color=COLORS[6])
+        axis.set_xlabel(label)
+        axis.grid(axis="y", visible=False)
+    axes[0].set_yticks(range(len(results)), [str(n + 1) for n in range(len(results))])
+    axes[0].set_ylim(len(results) - 0.5, -0.5)
+    axes[0].set_ylabel("Finding")
     return figure

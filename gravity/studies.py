@@ -4,11 +4,17 @@ Each function returns the experiments of one study, grouped by condition; with t
 defaults those that `book/results` holds. `STUDIES` has all of them by name.
 """
 
+import contextlib
+import csv
+import io
+import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gravity.experiment import Argument, Experiment, grid
-from gravity.runs import Run, RunStore
+from gravity.runs import Run, RunStore, write_durably
 
 Study = dict[str, list[Experiment]]
 """Experiments by condition, one for each seed, in the order of the seeds."""
@@ -286,6 +292,10 @@ def tuning(
     }
 
 
+SIZE_COLUMNS = ("step", "loss", "smallest", "median", "largest", "departure")
+"""Of the record that `gradient_sizes` makes."""
+
+
 def gradient_sizes(experiment: Experiment, every: int = 10) -> list[dict[str, float]]:
     """Train a run of Gravity, and return how large its gradients are on the way.
 
@@ -342,6 +352,57 @@ def gradient_sizes(experiment: Experiment, every: int = 10) -> list[dict[str, fl
     return rows
 
 
+def winners(tried: Mapping[str, Sequence[Run]]) -> dict[tuple[str, str], float]:
+    """Return the learning rate with the smallest mean held-out loss.
+
+    Args:
+        tried: the runs of `tuning` by condition. A loss that is no number counts as
+            infinite.
+
+    Returns:
+        The rate by kind of initial weights and optimizer; nothing for those of which
+        a try is missing.
+    """
+    best: dict[tuple[str, str], tuple[float, float]] = {}
+    missing = set()
+    for name, group in tried.items():
+        start, optimizer, rate = name.split()
+        if not group:
+            missing.add((start, optimizer))
+            continue
+        loss = sum(run.history["val_loss"][-1] for run in group) / len(group)
+        score = (loss if loss == loss else math.inf, float(rate))
+        best[start, optimizer] = min(best.get((start, optimizer), score), score)
+    return {key: rate for key, (_, rate) in best.items() if key not in missing}
+
+
+def tuned(
+    store: RunStore,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    tuning_seeds: Sequence[int] = (100, 101),
+    **settings: Any,
+) -> Study:
+    """Return the winner of every optimizer's tries, trained on all training images.
+
+    The test images are read here and nowhere else. The conditions are named
+    `start optimizer`; those of which a try is missing in the store are left out.
+
+    Args:
+        store: where the runs of `tuning` are.
+        seeds: others than `tuning_seeds`.
+        tuning_seeds: those of `tuning`.
+        settings: further arguments of `tuning`.
+    """
+    tries = tuning(**settings, seeds=tuning_seeds)
+    study = {}
+    for (start, optimizer), rate in winners(find(tries, store)).items():
+        first = tries[f"{start} {optimizer} {rate}"][0]
+        study[f"{start} {optimizer}"] = [
+            replace(first, seed=seed, validation_size=None) for seed in seeds
+        ]
+    return study
+
+
 STUDIES: Mapping[str, Callable[..., Study]] = {
     "plateau": plateau,
     "parts": parts,
@@ -349,7 +410,41 @@ STUDIES: Mapping[str, Callable[..., Study]] = {
     "bounds": bounds,
     "tuning": tuning,
 }
-"""The studies by name."""
+"""The studies whose runs are known beforehand, by name; `tuned` follows `tuning`."""
+
+
+def stored_sizes(
+    experiment: Experiment, store: RunStore, *, record: bool = False
+) -> list[dict[str, float]]:
+    """Return the record that `gradient_sizes` made of a run, from its file.
+
+    It lies beside the runs of the store, as `<run_id>.sizes.csv`.
+
+    Args:
+        experiment: a run of Gravity.
+        store: where to look, and to write.
+        record: whether to make the record where there is none. Defaults to `False`,
+            for no rows.
+    """
+    name = f"{experiment.run_id}.sizes.csv"
+    for root in store.roots:
+        with contextlib.suppress(FileNotFoundError):
+            text = (root / name).read_text(encoding="utf-8")
+            return [
+                {column: float(value) for column, value in row.items()}
+                for row in csv.DictReader(text.splitlines())
+            ]
+    if not record:
+        return []
+    rows = gradient_sizes(experiment)
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, SIZE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    draft = store.roots[0] / f".{name}.{os.getpid()}"
+    write_durably(draft, buffer.getvalue().encode())
+    os.replace(draft, store.roots[0] / name)
+    return rows
 
 
 def find(study: Study, store: RunStore, *, train: bool = False) -> dict[str, list[Run]]:

@@ -1,0 +1,272 @@
+"""What the studies found: five sentences, each with a number and its interval.
+
+All of it is computed from stored runs; where runs are missing, a finding says so.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gravity import studies
+from gravity.claims import CANT_TELL, NOT_SUPPORTED, SIMILAR_POINTS, SUPPORTED
+from gravity.comparison import FEWEST_SEEDS, RESAMPLES, difference
+from gravity.runs import Run, RunStore
+
+Runs = Mapping[str, Sequence[Run]]
+"""Runs by condition, as `gravity.studies.find` returns them."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result of the evidence.
+
+    Attributes:
+        hypothesis: what was to be decided, as a sentence.
+        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`, as in `gravity.claims`.
+        sentence: what was found.
+        estimate: the number in it.
+        low: lower end of the number's 95 % confidence interval.
+        high: its upper end.
+        unit: of the three.
+        page: the chapter that shows it, from the folder of the notebooks.
+        figure: the figure's label there.
+    """
+
+    hypothesis: str
+    answer: str
+    sentence: str
+    estimate: float
+    low: float
+    high: float
+    unit: str
+    page: str
+    figure: str
+
+
+def _missing(hypothesis: str, page: str, figure: str) -> Finding:
+    return Finding(
+        hypothesis,
+        CANT_TELL,
+        f"Fewer than {FEWEST_SEEDS} seeds of each condition are stored.",
+        math.nan,
+        math.nan,
+        math.nan,
+        "",
+        page,
+        figure,
+    )
+
+
+def _complete(found: Runs, names: Sequence[str]) -> bool:
+    return all(len(found.get(name, ())) >= FEWEST_SEEDS for name in names)
+
+
+def _points(found: Runs, one: str, other: str) -> tuple[float, float, float]:
+    """The difference of the final test accuracies, in points, with its interval."""
+    found_difference = difference(found[one], found[other])
+    return (
+        100 * found_difference.mean,
+        100 * found_difference.low,
+        100 * found_difference.high,
+    )
+
+
+def nearly_linear(found: Runs) -> Finding:
+    """Whether Gravity without its bound and its rising average does as well.
+
+    Args:
+        found: the runs of `gravity.studies.parts`.
+    """
+    hypothesis = (
+        "The bound on the step and the rising moving average change little: without "
+        f"both the final test accuracy is within {SIMILAR_POINTS:g} points."
+    )
+    place = ("evidence/parts.ipynb", "fig-parts")
+    if not _complete(found, ("neither", "Gravity")):
+        return _missing(hypothesis, *place)
+    mean, low, high = _points(found, "neither", "Gravity")
+    if -SIMILAR_POINTS < low <= high < SIMILAR_POINTS:
+        answer = SUPPORTED
+    elif low > SIMILAR_POINTS or high < -SIMILAR_POINTS:
+        answer = NOT_SUPPORTED
+    else:
+        answer = CANT_TELL
+    return Finding(
+        hypothesis,
+        answer,
+        "Without the bound on the step and with a constant moving average, Gravity "
+        f"ends {_signed(mean, low, high)} from where it ends with both.",
+        mean,
+        low,
+        high,
+        "points",
+        *place,
+    )
+
+
+def _signed(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.1f} points of test accuracy ({low:+.1f} to {high:+.1f})"
+
+
+def _raises(
+    hypothesis: str,
+    sentence: str,
+    found: Runs,
+    one: str,
+    other: str,
+    page: str,
+    figure: str,
+) -> Finding:
+    """A finding that rests on one condition's accuracy being above another's."""
+    if not _complete(found, (one, other)):
+        return _missing(hypothesis, page, figure)
+    mean, low, high = _points(found, one, other)
+    answer = SUPPORTED if low > 0 else NOT_SUPPORTED if high <= 0 else CANT_TELL
+    return Finding(
+        hypothesis,
+        answer,
+        sentence.format(_signed(mean, low, high)),
+        mean,
+        low,
+        high,
+        "points",
+        page,
+        figure,
+    )
+
+
+def push(found: Runs) -> Finding:
+    """Whether the push of the initial velocity is what trains a plain VGG16.
+
+    Args:
+        found: the runs of `gravity.studies.parts`.
+    """
+    return _raises(
+        "Without the push of its initial velocity Gravity does not leave the plateau.",
+        "With its push Gravity ends {} from where it ends without.",
+        found,
+        "Gravity",
+        "no push",
+        "evidence/parts.ipynb",
+        "fig-parts",
+    )
+
+
+def initial_weights(found: Runs) -> Finding:
+    """Whether other optimizers train as well from weights with Gravity's noise.
+
+    Args:
+        found: the runs of `gravity.studies.plateau`.
+    """
+    return _raises(
+        "Gravity's advantage on a deep plain network is one of initialisation: given "
+        "the noise of its push on the initial weights, Adam leaves the plateau too.",
+        "With the noise of Gravity's push on its initial weights Adam ends {} from "
+        "where it ends without.",
+        found,
+        "Adam, Glorot + noise",
+        "Adam, Glorot",
+        "evidence/plateau.ipynb",
+        "fig-plateau",
+    )
+
+
+def best_alphas(found: Runs, seeds: Sequence[int] | None = None) -> dict[float, float]:
+    """Return for each width the α with the smallest mean final training loss.
+
+    Args:
+        found: the runs of `gravity.studies.width_map`. A loss that is no number counts
+            as infinite.
+        seeds: the seeds to average over; one that is there twice counts twice.
+            Defaults to all.
+    """
+    best: dict[float, tuple[float, float]] = {}
+    for name, group in found.items():
+        if not group:
+            continue
+        width, alpha = map(float, name.split())
+        losses = {run.experiment.seed: run.history["loss"][-1] for run in group}
+        values = [losses[seed] for seed in seeds or losses if seed in losses]
+        mean = float(np.mean(values)) if values else math.inf
+        if math.isnan(mean):
+            mean = math.inf
+        best[width] = min(best.get(width, (math.inf, alpha)), (mean, alpha))
+    return {width: alpha for width, (_, alpha) in best.items()}
+
+
+def _exponent(best: Mapping[float, float]) -> float:
+    widths, alphas = zip(*sorted(best.items()), strict=True)
+    return float(np.polyfit(np.log(widths), np.log(alphas), 1)[0])
+
+
+def width_exponent(found: Runs) -> Finding:
+    """By which power of the width the best α goes.
+
+    The interval draws seeds anew, the same for all cells.
+
+    Args:
+        found: the runs of `gravity.studies.width_map`.
+    """
+    hypothesis = "The best α goes with 1 / √width: the exponent is -1/2."
+    place = ("evidence/width.ipynb", "fig-width")
+    groups = [group for group in found.values() if group]
+    widths = {float(name.split()[0]) for name, group in found.items() if group}
+    seeds = sorted({run.experiment.seed for group in groups for run in group})
+    if len(widths) < 3 or not _complete(found, list(found)):
+        return _missing(hypothesis, *place)
+    stream = np.random.default_rng(0)
+    drawn = [
+        _exponent(best_alphas(found, list(stream.choice(seeds, len(seeds)))))
+        for _ in range(RESAMPLES // 9)
+    ]
+    low, high = map(float, np.quantile(drawn, (0.025, 0.975)))
+    estimate = _exponent(best_alphas(found))
+    if low <= -0.5 <= high and high < 0:
+        answer = SUPPORTED
+    elif low > -0.5 or high < -0.5:
+        answer = NOT_SUPPORTED
+    else:
+        answer = CANT_TELL
+    return Finding(
+        hypothesis,
+        answer,
+        f"The best α goes with the width to the power {estimate:+.2f} "
+        f"({low:+.2f} to {high:+.2f}).",
+        estimate,
+        low,
+        high,
+        "",
+        *place,
+    )
+
+
+def equal_budgets(found: Runs) -> Finding:
+    """Whether tuned Gravity is behind tuned Adam that starts from He's weights.
+
+    Args:
+        found: the runs of `gravity.studies.tuned`.
+    """
+    return _raises(
+        "With equal tuning budgets Adam from He's weights beats Gravity from Glorot's.",
+        "Tuned Adam from He's weights ends {} from tuned Gravity from Glorot's.",
+        found,
+        "he adam",
+        "glorot gravity",
+        "evidence/tuning.ipynb",
+        "fig-tuned",
+    )
+
+
+def summary(store: RunStore) -> list[Finding]:
+    """Return the five findings, from the runs of a store."""
+    parts = studies.find(studies.parts(), store)
+    plateau = studies.find(studies.plateau(), store)
+    return [
+        nearly_linear(parts),
+        push(parts),
+        initial_weights(plateau),
+        width_exponent(studies.find(studies.width_map(), store)),
+        equal_budgets(studies.find(studies.tuned(store), store)),
+    ]
