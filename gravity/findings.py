@@ -204,7 +204,9 @@ def _exponent(best: Mapping[float, float]) -> float:
 def width_exponent(found: Runs) -> Finding:
     """By which power of the width the best α goes.
 
-    The interval draws seeds anew, the same for all cells.
+    The interval draws seeds anew, the same for all cells, and is widened by what half a
+    step of the grid of α changes at one end of the widths: the best α lies somewhere
+    around the best one of the grid.
 
     Args:
         found: the runs of `gravity.studies.width_map`.
@@ -221,7 +223,11 @@ def width_exponent(found: Runs) -> Finding:
         _exponent(best_alphas(found, list(stream.choice(seeds, len(seeds)))))
         for _ in range(RESAMPLES // 9)
     ]
-    low, high = map(float, np.quantile(drawn, (0.025, 0.975)))
+    alphas = sorted({float(name.split()[1]) for name in found})
+    half = float(np.median(np.diff(np.log(alphas)))) / 2
+    coarse = half / math.log(max(widths) / min(widths))
+    low = float(np.quantile(drawn, 0.025)) - coarse
+    high = float(np.quantile(drawn, 0.975)) + coarse
     estimate = _exponent(best_alphas(found))
     if low <= -0.5 <= high and high < 0:
         answer = SUPPORTED
