@@ -162,6 +162,16 @@ def test_every_notebook_has_its_set_up_and_the_pair_chapters_are_up_to_date():
     assert result.returncode == 0, result.stdout
 
 
+def test_costs_of_the_profiles_are_those_of_the_stored_runs():
+    result = subprocess.run(
+        [sys.executable, "book/profile_costs.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_stale_chapter_is_found(tmp_path):
     for name in ("book", "notebooks", "gravity", "_config.yml"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(

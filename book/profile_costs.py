@@ -1,0 +1,202 @@
+"""Writes what each profile costs into the README and the book, from stored runs.
+
+`--check` writes nothing and fails where a page has another table.
+"""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gravity import models
+from gravity.datasets import DATASETS
+from gravity.experiment import Experiment, grid
+from gravity.runs import Run, RunStore
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", ROOT / "book/howto/profiles.md")
+BEGIN, END = "<!-- costs: python book/profile_costs.py -->", "<!-- end of costs -->"
+
+# Google's figures for a v5e chip: operations a second in bfloat16, bytes a second.
+TPU_OPERATIONS, TPU_BYTES = 197e12, 819e9
+
+# Of each optimizer, tensors as large as the weights beside the weights themselves.
+SLOTS = {"gravity": 1, "adam": 2, "rmsprop": 1}
+
+
+def experiments(profile: str) -> list[Experiment]:
+    """Return the runs of a profile, on real data whatever it runs on."""
+    pairs = yaml.safe_load((ROOT / f"book/profiles/{profile}.yaml").read_text())
+    runs = []
+    for pair, values in pairs.items():
+        dataset, _, architecture = pair.rpartition("_")
+        if architecture in ("vgg16", "vgg19"):
+            arguments = {
+                name.lower(): value for name, value in values.items() if name != "TRAIN"
+            }
+            runs += grid(dataset, architecture, **arguments)
+    return runs
+
+
+def operations(run: Experiment) -> float:
+    """Return the floating-point operations of a run, with those on test images."""
+    spec = DATASETS[run.dataset]
+    each = models.operations(run.architecture, spec.shape, spec.classes, run.width)
+    train = run.train_size or spec.train_size
+    return run.epochs * each * (train + spec.test_size / 3)
+
+
+def rate(run: Experiment, stored: list[Run]) -> float:
+    """Return the operations a second of the stored run that is most like `run`."""
+    nearest = min(
+        stored,
+        key=lambda other: (
+            abs(math.log(other.experiment.width / run.width)),
+            other.experiment.dataset != run.dataset,
+            other.experiment.architecture != run.architecture,
+            other.experiment.optimizer != run.optimizer,
+            other.provenance["seconds"],
+        ),
+    )
+    return operations(nearest.experiment) / nearest.provenance["seconds"]
+
+
+def weights(run: Experiment) -> int:
+    """Return the bytes of a run's weights, without biases."""
+    spec = DATASETS[run.dataset]
+    shapes = models.weight_shapes(
+        run.architecture, spec.shape[-1], spec.classes, run.width
+    )
+    return 4 * sum(map(math.prod, shapes))
+
+
+def tpu_seconds(run: Experiment, steps: dict[str, Any]) -> float:
+    """Return the least time of a run of the paper's on a v5e chip."""
+    spec = DATASETS[run.dataset]
+    data = "mnist" if spec.shape[0] == 28 else "cifar10"
+    # One step was not compiled; Adam's differs from it by one tensor.
+    step = (
+        steps.get(f"{data}-{run.architecture}-{run.optimizer}")
+        or steps[f"{data}-{run.architecture}-adam"]
+    )
+    least = max(step["flops"] / TPU_OPERATIONS, step["bytes_accessed"] / TPU_BYTES)
+    return run.epochs * math.ceil(spec.train_size / run.batch_size) * least
+
+
+def row(profile: str, store: RunStore, steps: dict[str, Any]) -> list[str]:
+    """Return a profile's row of the table."""
+    runs = experiments(profile)
+    kept = [run for run in store if run.experiment.architecture in ("vgg16", "vgg19")]
+    found = [stored for run in runs if (stored := store.find(run))]
+    seconds = sum(
+        stored.provenance["seconds"]
+        if (stored := store.find(run))
+        else operations(run) / rate(run, kept)
+        for run in runs
+    )
+    if profile == "smoke":
+        time = "minutes, most of them to start the runs"
+    else:
+        time = f"{duration(seconds)}, {basis(len(found), len(runs))}"
+    largest = max(runs, key=weights)
+    alike = [
+        run.provenance["peak_memory"]
+        for run in kept
+        if run.experiment.width == largest.width
+        and run.experiment.batch_size == largest.batch_size
+        and "peak_memory" in run.provenance
+    ]
+    spec = DATASETS[largest.dataset]
+    images = 4 * math.prod(spec.shape) * (2 * spec.train_size + spec.test_size)
+    least = images + 5 * weights(largest)
+    memory = (
+        f"{max(alike) / 1e9:.1f} GB, measured"
+        if alike
+        else f"at least {least / 1e9:.1f} GB, counted"
+    )
+    if profile == "smoke":
+        memory = "as `quick`"
+    disk = max(2 * (1 + SLOTS[run.optimizer]) * weights(run) for run in runs)
+    tpu = "–"
+    if all(run.is_papers for run in runs):
+        hours = sum(tpu_seconds(run, steps) for run in runs) / 3600
+        tpu = f"at least {hours:.0f} h, a bound"
+    return [
+        f"`{profile}`",
+        str(len(runs)),
+        time,
+        memory,
+        f"{math.ceil(disk / 1e6)} MB",
+        tpu,
+    ]
+
+
+def basis(found: int, runs: int) -> str:
+    """Return on what a time rests."""
+    if found == runs:
+        return "measured"
+    return f"{found} of {runs} runs measured" if found else "estimated"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a reader takes it in."""
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def table() -> str:
+    """Return the table as Markdown, with what it rests on below it."""
+    store = RunStore(ROOT / "book/results")
+    steps = json.loads((ROOT / "gravity/tpu.json").read_text())["steps"]
+    header = ["Profile", "Runs", "Time on two cores", "Memory", "Disk", "Time on a TPU"]
+    lines = [header, ["---"] * len(header)]
+    lines += [
+        row(name, store, steps)
+        for name in ("smoke", "quick", "fashion", "preview", "paper")
+    ]
+    machines = sorted(
+        {run.provenance["device"].rpartition("(")[2].rstrip(")") for run in store}
+    )
+    return (
+        "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        + "\n\n"
+        + "Times are those of training alone, all runs one after the other, measured "
+        f"on two cores of {' and '.join(machines)}, which other work shared at times. "
+        "What isn't stored is estimated at the operations a second of the stored run "
+        "most like it. Memory is the largest of a process; where none of that width "
+        "was measured it is what images, weights, gradients and the optimizer take at "
+        "least. Disk is what the largest run keeps while it trains; a finished one "
+        "takes 10 kB, and the datasets' files 170 MB or less each. The TPU's bound is "
+        "the compiler's count of operations and bytes of every step on a v5e chip, at "
+        "the chip's published speed.\n"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    stale = []
+    new = table()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        wanted = f"{before}{BEGIN}\n\n{new}\n{END}{rest.partition(END)[2]}"
+        if wanted != text:
+            stale.append(page.relative_to(ROOT))
+            if not options.check:
+                page.write_text(wanted, encoding="utf-8")
+    for page in stale:
+        print(f"{'stale' if options.check else 'written'}: {page}")
+    return 1 if stale and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
