@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gravity import chapters, kinematics
+from gravity.audit import misfits
 from gravity.claims import (
     CANT_TELL,
     FIGURES,
@@ -890,11 +891,8 @@ def fitting(authors: Mapping[Key, Published]) -> dict[Key, History]:
 
     A run about which nothing is stored counts as one that fits.
     """
-    return {
-        key: run.history
-        for key, run in authors.items()
-        if run.output_units in (None, DATASETS[run.dataset].classes)
-    }
+    odd = misfits(authors.values())
+    return {key: run.history for key, run in authors.items() if run not in odd}
 
 
 def judge_authors(entry: Entry, authors: Mapping[Key, Published]) -> Verdict:
