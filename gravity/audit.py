@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gravity.datasets import DATASETS
 from gravity.experiment import Experiment, paper_arguments
-from gravity.published import Published
+from gravity.published import SOURCES, Published
 
 AGREES, ROUNDED, DIFFERS, NOT_STORED = (
     "agrees",
@@ -101,6 +102,12 @@ def counted(accuracies: ArrayLike, most: int = 100_000) -> int | None:
         error = np.abs(images - np.round(images))
         sizes = sizes[error <= np.maximum(images, 1) * 2.0**-23]
     return int(sizes[0]) if len(sizes) else None
+
+
+def stored_at(run: Published) -> datetime:
+    """Return the date and time in the name of a run's archive."""
+    stem, _ = SOURCES[run.dataset, run.architecture, run.optimizer]
+    return datetime.strptime(stem[-15:], "%Y%m%d_%H%M%S")
 
 
 def misfits(runs: Iterable[Published]) -> list[Published]:

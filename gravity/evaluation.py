@@ -202,7 +202,8 @@ def power(
     """Return how likely a paired comparison is to notice a difference.
 
     It is the power of the paired t-test, two-sided, for differences with a normal
-    distribution, from the noncentral t-distribution.
+    distribution: t has a noncentral t-distribution, so t² has a noncentral
+    F-distribution, which SciPy has for large noncentralities too.
 
     Args:
         difference: the true mean difference, in any unit.
@@ -227,13 +228,13 @@ def power(
             "Argument `significance` must lie between 0 and 1. "
             f"Received: significance={significance!r}"
         )
+    # SciPy's noncentral F is wrong at a noncentrality of 0, where the level is exact.
+    if difference == 0:
+        return significance
     freedom = seeds - 1
-    noncentrality = abs(difference) / deviation * math.sqrt(seeds)
-    bound = stats.t.ppf(1 - significance / 2, freedom)
-    return float(
-        stats.nct.sf(bound, freedom, noncentrality)
-        + stats.nct.cdf(-bound, freedom, noncentrality)
-    )
+    noncentrality = (difference / deviation) ** 2 * seeds
+    bound = stats.f.ppf(1 - significance, 1, freedom)
+    return float(stats.ncf.sf(bound, 1, freedom, noncentrality))
 
 
 def seeds_needed(

@@ -1051,13 +1051,17 @@ def table(
     for entry in entries:
         ours = judge_ours(entry, stored)
         cells = (
-            f"[{entry.section}](#{entry.link}) {_plain(entry.text)}<br>"
-            f"*Decided by: {_plain(entry.test)}.*",
+            f"**{entry.section}** {_plain(entry.text)} [{_kind(entry.link)}]"
+            f"(#{entry.link})<br>*Decided by: {_plain(entry.test)}.*",
             _cell(judge_authors(entry, authors)),
             "–" if ours is None else _cell(ours),
         )
         rows.append(f"| {' | '.join(cells)} |")
     return chapters.say("\n".join(rows))
+
+
+def _kind(label: str) -> str:
+    return "Figure" if label.startswith("fig-") else "Equation"
 
 
 def _cell(verdict: Verdict) -> str:

@@ -147,3 +147,8 @@ def test_the_odd_run_starts_below_guessing_among_a_hundred(authors):
         if key[0] == "cifar100_fine" and one is not odd
     ]
     assert min(others) > 0.9
+
+
+def test_archives_have_their_time_in_their_names():
+    # Fashion MNIST_vgg19_093099_RMSprop_20201218_213801
+    assert audit.stored_at(run()).isoformat() == "2020-12-18T21:38:01"

@@ -144,6 +144,21 @@ def test_seeds_needed_are_the_tabled_ones(effect, wanted, seeds):
     assert power(effect, 1, seeds) >= wanted > power(effect, 1, seeds - 1)
 
 
+def test_power_is_that_of_the_noncentral_t_distribution():
+    for seeds, effect in itertools.product((2, 5, 30), (0.0, 1e-5, 0.3, 1.5)):
+        bound = stats.t.ppf(0.99, seeds - 1)
+        center = effect * math.sqrt(seeds)
+        tails = stats.nct.sf(bound, seeds - 1, center)
+        tails += stats.nct.cdf(-bound, seeds - 1, center)
+        assert power(effect, 1, seeds, 0.02) == pytest.approx(tails)
+
+
+def test_power_of_the_plainest_difference_is_one():
+    found = [power(effect, 1, 20) for effect in (2, 5, 20, 1000)]
+    assert found == pytest.approx([1, 1, 1, 1], abs=1e-6)
+    assert seeds_needed(1000, 1) == 2
+
+
 def test_power_is_the_share_of_simulated_comparisons_that_notice():
     rng = np.random.default_rng(5)
     for difference, deviation, seeds in ((1.0, 0.8, 5), (0.0, 2.0, 7), (0.5, 1.0, 20)):

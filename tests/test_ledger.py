@@ -431,7 +431,7 @@ def test_table_escapes_what_markdown_would_read():
     entry = Entry("9", "a|b*c", "t_t", "fig-1", lambda _: Verdict(SUPPORTED, "1 < 2"))
     row = ledger.table([entry], {}, []).data.splitlines()[-1]
     first, second, third = row.split(" | ")
-    assert first == r"| [9](#fig-1) a\|b\*c<br>*Decided by: t\_t.*"
+    assert first == r"| **9** a\|b\*c [Figure](#fig-1)<br>*Decided by: t\_t.*"
     assert (second, third) == (r"**supported**: 1 \< 2.", "– |")
 
 
