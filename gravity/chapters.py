@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from gravity import comparison, datasets, models
-from gravity.claims import Claim, mean_history
+from gravity.claims import Claim, by_seed, over_seeds
 from gravity.experiment import (
     OPTIMIZERS,
     PAPER_LEARNING_RATES,
@@ -19,7 +19,7 @@ from gravity.experiment import (
     Argument,
     Experiment,
 )
-from gravity.runs import History, Run, by_optimizer, code_version, in_order
+from gravity.runs import History, Run, code_version, in_order
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -323,14 +323,17 @@ def verdicts(
     Args:
         statements: the paper's, about one pair.
         authors: the authors' history for each optimizer; may be empty.
-        runs: ours; the histories of several seeds are averaged. May be empty.
+        runs: ours, at most one of each optimizer and seed; may be empty. Each seed is
+            judged by itself, and fewer than five can't tell.
     """
-    ours = {name: mean_history(each) for name, each in by_optimizer(runs).items()}
+    ours = by_seed(runs)
     rows = []
     for statement in statements:
         cells = [statement.text]
-        for histories in (authors, ours):
-            verdict = statement.judge(histories)
+        for verdict in (
+            statement.judge(authors),
+            over_seeds(statement.judge, ours),
+        ):
             cells.append(f"{verdict.answer}: {verdict.evidence}")
         rows.append(cells)
     return table(["The paper says", "The authors' runs", "Our runs"], rows, prose=True)

@@ -3,6 +3,8 @@
 A rule looks at training histories only, the authors' or ours, and answers "supported",
 "not supported" or "can't tell", with the numbers that it saw. Statements about words
 such as "stable" or "similar" need a threshold, which stands here.
+
+`gravity.ledger` has the statements about anything but one figure.
 """
 
 import itertools
@@ -10,12 +12,14 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from gravity.comparison import FEWEST_SEEDS
 from gravity.experiment import TITLES
-from gravity.runs import History
+from gravity.runs import History, Run
 
 Histories = Mapping[str, History]
-"""One history for each optimizer; several seeds come as their mean."""
+"""One history for each optimizer, all of one seed."""
 
 SUPPORTED, NOT_SUPPORTED, CANT_TELL = "supported", "not supported", "can't tell"
 
@@ -38,6 +42,9 @@ STEADY_POINTS = 0.5
 SIMILAR_POINTS = 2.0
 """Two accuracies are similar when they differ by less than this many points."""
 
+LEARNT = 0.95
+"""An optimizer has learnt the training data at this share of right answers."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -52,7 +59,21 @@ class Verdict:
     evidence: str
 
 
-Rule = Callable[[Histories], Verdict]
+@dataclass(frozen=True)
+class Rule:
+    """Decides a statement about one figure.
+
+    Attributes:
+        words: what it asks for, as a phrase.
+        decide: returns the verdict on the histories of one pair.
+    """
+
+    words: str
+    decide: Callable[[Histories], Verdict]
+
+    def __call__(self, histories: Histories) -> Verdict:
+        """Return the verdict on `histories`."""
+        return self.decide(histories)
 
 
 @dataclass(frozen=True)
@@ -77,19 +98,61 @@ class Claim:
         return self.rule(histories)
 
 
-def mean_history(histories: Sequence[History]) -> History:
-    """Return the mean of several seeds' histories, epoch by epoch.
+T = TypeVar("T")
+
+
+def by_seed(runs: Sequence[Run]) -> list[Histories]:
+    """Return for each seed that every optimizer has the histories of its runs.
 
     Args:
-        histories: at least one; those of equal length are expected.
+        runs: at most one of each optimizer and seed, otherwise alike.
     """
-    return {
-        metric: [
-            statistics.fmean(values)
-            for values in zip(*(each[metric] for each in histories), strict=True)
-        ]
-        for metric in METRIC_TITLES
+    found: dict[int, dict[str, History]] = {}
+    for run in runs:
+        seeds = found.setdefault(run.experiment.seed, {})
+        seeds[run.experiment.optimizer] = run.history
+    optimizers = {run.experiment.optimizer for run in runs}
+    return [found[seed] for seed in sorted(found) if found[seed].keys() == optimizers]
+
+
+def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
+    """Return the verdict on several seeds, each judged by itself.
+
+    A statement is supported, or not supported, when so many seeds agree on it that a
+    fair coin would do so in less than 5 % of all cases: five of five, or seven of
+    eight. With fewer than `FEWEST_SEEDS` it can't be told, and the evidence has the
+    points.
+
+    Args:
+        judge: returns the verdict on one seed.
+        seeds: what to judge, one a seed.
+    """
+    verdicts = [judge(each) for each in seeds]
+    if not verdicts:
+        return Verdict(CANT_TELL, "no run")
+    count = len(verdicts)
+    if count < FEWEST_SEEDS:
+        those = "one seed" if count == 1 else f"{count} seeds"
+        points = "; ".join(verdict.evidence for verdict in verdicts)
+        return Verdict(CANT_TELL, f"{those}, too few to claim anything; {points}")
+    agreeing = {
+        answer: sum(verdict.answer == answer for verdict in verdicts)
+        for answer in (SUPPORTED, NOT_SUPPORTED)
     }
+    evidence = (
+        f"{agreeing[SUPPORTED]} of {count} seeds say so, "
+        f"{agreeing[NOT_SUPPORTED]} say the opposite"
+    )
+    for answer, number in agreeing.items():
+        if beyond_chance(number, count):
+            return Verdict(answer, evidence)
+    return Verdict(CANT_TELL, evidence)
+
+
+def beyond_chance(agreeing: int, count: int) -> bool:
+    """Return whether a fair coin shows so many heads in less than 5 % of all cases."""
+    ways = sum(math.comb(count, number) for number in range(agreeing, count + 1))
+    return ways / 2**count < 0.05
 
 
 def best(history: History, metric: str) -> float:
@@ -148,7 +211,11 @@ def better(winner: str, losers: Sequence[str], metric: str) -> Rule:
             seen.append(f"{what} {METRIC_TITLES[metric]}: {numbers}")
         return Verdict(_agreed(answers), "; ".join(seen))
 
-    return rule
+    return Rule(
+        f"{_extreme(metric)} {METRIC_TITLES[metric]} for {TITLES[winner]} than for "
+        f"{_listed(losers)}, at best and in the last epoch",
+        rule,
+    )
 
 
 def faster(winner: str, losers: Sequence[str], metric: str) -> Rule:
@@ -176,7 +243,11 @@ def faster(winner: str, losers: Sequence[str], metric: str) -> Rule:
             return Verdict(CANT_TELL, evidence)
         return Verdict(_agreed([epochs[winner] < others]), evidence)
 
-    return rule
+    return Rule(
+        f"{TITLES[winner]}'s {METRIC_TITLES[metric]} gets sooner than "
+        f"that of {_listed(losers)} to nearly what the slowest reaches",
+        rule,
+    )
 
 
 def oscillates_more(name: str, others: Sequence[str], metric: str) -> Rule:
@@ -190,7 +261,11 @@ def oscillates_more(name: str, others: Sequence[str], metric: str) -> Rule:
             {TITLES[each]: value for each, value in values.items()}, metric
         )
 
-    return rule
+    return Rule(
+        f"after epoch {SETTLED}, {TITLES[name]}'s steps of {METRIC_TITLES[metric]} "
+        f"spread at least {CLEARLY:g} times as far as those of {_listed(others)}",
+        rule,
+    )
 
 
 def _compare_oscillations(values: Mapping[str, float], metric: str) -> Verdict:
@@ -219,7 +294,11 @@ def as_steady(name: str, other: str, metric: str) -> Rule:
         answer = values[name] < CLEARLY * values[other]
         return Verdict(_agreed([answer]), verdict.evidence)
 
-    return rule
+    return Rule(
+        f"after epoch {SETTLED}, {TITLES[name]}'s steps of {METRIC_TITLES[metric]} "
+        f"spread less than {CLEARLY:g} times as far as those of {TITLES[other]}",
+        rule,
+    )
 
 
 def stable_from(name: str, epoch: int) -> Rule:
@@ -238,7 +317,11 @@ def stable_from(name: str, epoch: int) -> Rule:
             f"{jump:.2f} points (stable: at most {STEADY_POINTS:g})",
         )
 
-    return rule
+    return Rule(
+        f"from epoch {epoch} on, no change of {TITLES[name]}'s test accuracy by more "
+        f"than {STEADY_POINTS:g} points between two epochs",
+        rule,
+    )
 
 
 def similar(names: Sequence[str], metric: str) -> Rule:
@@ -256,7 +339,31 @@ def similar(names: Sequence[str], metric: str) -> Rule:
             f"{SIMILAR_POINTS:g} points apart)",
         )
 
-    return rule
+    return Rule(
+        f"last {METRIC_TITLES[metric]} of {_listed(names)} less than "
+        f"{SIMILAR_POINTS:g} points apart",
+        rule,
+    )
+
+
+def learns(names: Sequence[str]) -> Rule:
+    """Return the rule for "`names` learn the training data" by the last epoch."""
+
+    def rule(histories: Histories) -> Verdict:
+        last = {name: histories[name]["accuracy"][-1] for name in names}
+        numbers = ", ".join(
+            f"{TITLES[name]} {_number(value, 'accuracy')}"
+            for name, value in last.items()
+        )
+        return Verdict(
+            SUPPORTED if min(last.values()) >= LEARNT else NOT_SUPPORTED,
+            f"last training accuracy: {numbers} (learnt: at least {100 * LEARNT:g} %)",
+        )
+
+    return Rule(
+        f"last training accuracy of {_listed(names)} at least {100 * LEARNT:g} %",
+        rule,
+    )
 
 
 def every(*rules: Rule) -> Rule:
@@ -271,7 +378,19 @@ def every(*rules: Rule) -> Rule:
                 return Verdict(answer, evidence)
         return Verdict(SUPPORTED, evidence)
 
-    return rule
+    return Rule(
+        "; and ".join(each.words for each in rules),
+        rule,
+    )
+
+
+def _extreme(metric: str) -> str:
+    return "lower" if metric.endswith("loss") else "higher"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = (TITLES[name] for name in names)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _agreed(answers: Sequence[bool]) -> str:
@@ -351,6 +470,10 @@ PAIR_CLAIMS: Mapping[tuple[str, str], Sequence[Claim]] = {
     ),
     ("cifar10", "vgg16"): (
         Claim(
+            "All three lower the training loss and raise the training accuracy well.",
+            learns(("gravity", "adam", "rmsprop")),
+        ),
+        Claim(
             "Adam has the lowest test loss.",
             better("adam", ("gravity", "rmsprop"), "val_loss"),
         ),
@@ -364,6 +487,10 @@ PAIR_CLAIMS: Mapping[tuple[str, str], Sequence[Claim]] = {
         ),
     ),
     ("cifar10", "vgg19"): (
+        Claim(
+            "Gravity and Adam end at similar training accuracies.",
+            similar(("gravity", "adam"), "accuracy"),
+        ),
         Claim(
             "RMSprop is late in lowering its training loss.",
             every(

@@ -56,7 +56,7 @@ def compare(
     at least 2 / 2ⁿ. Holm's method corrects it.
 
     Args:
-        runs: for each optimizer one run of each seed, otherwise alike; at least two
+        runs: for each optimizer one run of each seed, otherwise alike; at least five
             seeds and two optimizers.
         optimizer: the one that the others are compared with. Defaults to Gravity.
         metric: one of `gravity.runs.METRICS`. Defaults to the test loss.
@@ -84,15 +84,16 @@ def compare(
     own = last.pop(optimizer, {})
     values = [value for seeds in (own, *last.values()) for value in seeds.values()]
     if (
-        len(own) < 2
+        len(own) < FEWEST_SEEDS
         or not last
         or any(seeds.keys() != own.keys() for seeds in last.values())
         or not np.isfinite(values).all()
     ):
         shown = {name: sorted(seeds) for name, seeds in last.items()}
         raise ValueError(
-            "Argument `runs` must hold the same seeds, at least two, of every "
-            f"optimizer, {optimizer} and others, with a finite {metric}. "
+            "Argument `runs` must hold the same seeds, at least "
+            f"{FEWEST_SEEDS}, of every optimizer, {optimizer} and others, "
+            f"with a finite {metric}. "
             f"Received: {optimizer} with {sorted(own)} and {shown}"
         )
     differences = {

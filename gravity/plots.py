@@ -101,9 +101,73 @@ def published_curves(histories: Mapping[str, History]) -> Figure:
     return figure
 
 
+MARKERS: Mapping[str, str] = {"gravity": "o", "adam": "s", "rmsprop": "^", "sgd": "D"}
+"""The markers of single numbers, by optimizer."""
+
+
+def by_pair(
+    panels: Mapping[str, Mapping[tuple[str, str, str], float]],
+    *,
+    log: bool = False,
+    line: float | None = None,
+) -> Figure:
+    """Draw one number for each of the authors' runs: a row for each pair.
+
+    Args:
+        panels: for each panel its axis label and the numbers by dataset, architecture
+            and optimizer. Without a number the figure says so.
+        log: whether the axes are logarithmic. Defaults to `False`.
+        line: where a dashed line goes down each panel. Defaults to none.
+
+    Returns:
+        The figure: a column of points for each panel, the pairs in the order of the
+        numbers from top to bottom.
+    """
+    numbers = next(iter(panels.values()))
+    if not numbers:
+        return _none_here("The authors' runs")
+    pairs = list(dict.fromkeys(key[:2] for key in numbers))
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(8, 4), sharey=True, layout="constrained", squeeze=False
+    )
+    for axis, (label, values) in zip(axes[0], panels.items(), strict=True):
+        for name in dict.fromkeys(key[2] for key in values):
+            own = {
+                pairs.index(key[:2]): v for key, v in values.items() if key[2] == name
+            }
+            axis.plot(
+                list(own.values()),
+                list(own),
+                MARKERS[name],
+                color=STYLES[name]["color"],
+                fillstyle="full" if name == "gravity" else "none",
+                markersize=7,
+                label=TITLES[name],
+            )
+        if line is not None:
+            axis.axvline(line, color="#666666", linestyle="--", linewidth=1)
+        axis.set_xscale("log" if log else "linear")
+        axis.set_xlabel(label)
+    axes[0, 0].set_yticks(
+        range(len(pairs)),
+        [f"{DATASETS[one].title} × {TITLES[two]}" for one, two in pairs],
+    )
+    axes[0, 0].invert_yaxis()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def _none_here(title: str) -> Figure:
+    figure, axis = plt.subplots(figsize=(8, 0.6))
+    axis.axis("off")
+    axis.text(0.5, 0.5, f"{title}: none here", ha="center", va="center")
+    return figure
+
+
 def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figure:
     if not histories:
-        return _nothing(title)
+        return _none_here(title)
     figure, axes = plt.subplots(
         2, 2, figsize=(8, 5.6), sharex=True, layout="constrained"
     )
@@ -127,13 +191,6 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
     figure.legend(
         handles, labels, title=title, loc="outside upper center", ncols=len(handles)
     )
-    return figure
-
-
-def _nothing(title: str) -> Figure:
-    figure, axis = plt.subplots(figsize=(8, 0.6))
-    axis.axis("off")
-    axis.text(0.5, 0.5, f"{title}: none here", ha="center", va="center")
     return figure
 
 
@@ -582,7 +639,7 @@ def alpha_map(
         the best of each width in bold, and the prediction as a dashed line.
     """
     if not losses:
-        return _nothing("Runs of this study")
+        return _none_here("Runs of this study")
     widths = sorted({width for width, _ in losses})
     alphas = sorted({alpha for _, alpha in losses})
     cells = np.array([[losses.get((w, a), np.nan) for w in widths] for a in alphas])

@@ -111,6 +111,18 @@ def load(
     return _read_archive(run, cache)
 
 
+def load_all(*, cache: Path | None = None) -> dict[tuple[str, str, str], Published]:
+    """Return all 30 of the authors' histories, by dataset, architecture and optimizer.
+
+    Args:
+        cache: as in `load`.
+
+    Raises:
+        PublishedError: as `load`, of the first that can't be had.
+    """
+    return {run: load(*run, cache=cache) for run in SOURCES}
+
+
 def _file(run: tuple[str, str, str]) -> datasets.File:
     _, architecture, optimizer = run
     stem, sha256 = SOURCES[run]

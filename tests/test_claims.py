@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy import stats
 
 from gravity.claims import (
     CANT_TELL,
@@ -10,19 +11,24 @@ from gravity.claims import (
     PAIR_CLAIMS,
     SUPPORTED,
     Claim,
+    Verdict,
     as_steady,
     best,
     better,
+    beyond_chance,
+    by_seed,
     every,
     faster,
-    mean_history,
+    learns,
     oscillates_more,
     oscillation,
+    over_seeds,
     reached,
     similar,
     stable_from,
 )
-from gravity.experiment import PAPER_LEARNING_RATES
+from gravity.experiment import PAPER_LEARNING_RATES, grid
+from gravity.runs import METRICS, RunStore
 
 
 def history(accuracy, loss=None):
@@ -157,8 +163,77 @@ def test_claim_without_its_runs_cannot_be_told():
     )
 
 
-def test_seeds_are_averaged_epoch_by_epoch():
-    assert mean_history([RISING, LOW])["accuracy"] == pytest.approx([0.1, 0.3, 0.55])
+def test_each_seed_is_judged_by_itself():
+    answers = iter([SUPPORTED] * 7 + [NOT_SUPPORTED])
+    verdict = over_seeds(lambda _: Verdict(next(answers), ""), range(8))
+    assert verdict.answer == SUPPORTED
+    assert verdict.evidence == "7 of 8 seeds say so, 1 say the opposite"
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([SUPPORTED] * 5, SUPPORTED),
+        ([NOT_SUPPORTED] * 5, NOT_SUPPORTED),
+        ([SUPPORTED] * 4 + [CANT_TELL], CANT_TELL),
+        ([SUPPORTED] * 6 + [NOT_SUPPORTED], CANT_TELL),
+        ([SUPPORTED] * 4, CANT_TELL),
+        ([], CANT_TELL),
+    ],
+)
+def test_seeds_must_agree_beyond_chance(answers, expected):
+    verdict = over_seeds(lambda answer: Verdict(answer, "0.5"), answers)
+    assert verdict.answer == expected
+
+
+def test_few_seeds_show_their_points_and_claim_nothing():
+    claim = Claim("text", better("gravity", ("adam",), "accuracy"), ("gravity", "adam"))
+    verdict = over_seeds(claim.judge, [{"gravity": RISING, "adam": LOW}])
+    assert verdict.answer == CANT_TELL
+    assert verdict.evidence.startswith("one seed, too few to claim anything; best tr")
+    assert "Gravity 80.00 %, Adam 30.00 %" in verdict.evidence
+
+
+def test_chance_is_that_of_the_binomial_test():
+    for count in range(1, 30):
+        for number in range(count + 1):
+            p = stats.binomtest(number, count, alternative="greater").pvalue
+            assert beyond_chance(number, count) == (p < 0.05), (number, count)
+
+
+def test_learning_is_a_last_accuracy():
+    rule = learns(("gravity", "adam"))
+    answers = {0.95: SUPPORTED, 0.949: NOT_SUPPORTED}
+    for accuracy, answer in answers.items():
+        histories = {"gravity": history([0.2, accuracy]), "adam": history([1, 0.99])}
+        assert rule(histories).answer == answer
+
+
+def test_rules_say_in_words_what_they_ask():
+    assert better("gravity", ("adam", "rmsprop"), "val_loss").words == (
+        "lower test loss for Gravity than for Adam and RMSprop, at best and in the "
+        "last epoch"
+    )
+    rules = (stable_from("gravity", 60), similar(("adam", "rmsprop"), "accuracy"))
+    assert every(*rules).words == "; and ".join(each.words for each in rules)
+    for claims in PAIR_CLAIMS.values():
+        assert all(len(claim.rule.words) > 20 for claim in claims)
+
+
+def test_seeds_pair_what_every_optimizer_has(tmp_path):
+    store = RunStore(tmp_path)
+    for optimizer, seeds in (("gravity", [0, 2, 1]), ("adam", [0, 1])):
+        for one in grid(
+            "digits", "vgg16", optimizers=[optimizer], seeds=seeds, epochs=1
+        ):
+            loss = one.seed + (optimizer == "adam") / 2
+            store.save(one, {metric: [loss] for metric in METRICS}, {})
+    found = by_seed(list(store))
+    losses = [{name: each["loss"] for name, each in seed.items()} for seed in found]
+    assert losses == [
+        {"gravity": [0.0], "adam": [0.5]},
+        {"gravity": [1.0], "adam": [1.5]},
+    ]
 
 
 def test_every_pair_of_the_paper_has_its_claims():

@@ -82,11 +82,11 @@ def test_holm_on_a_worked_example():
 @pytest.mark.parametrize(
     ("losses", "optimizers"),
     [
-        ([[1.0, 2.0]], ["gravity"]),
-        ([[1.0, 2.0], [1.0]], ["gravity", "adam"]),
-        ([[1.0], [1.0]], ["gravity", "adam"]),
-        ([[1.0, 2.0], [1.0, 2.0]], ["sgd", "adam"]),
-        ([[1.0, 2.0], [1.0, float("nan")]], ["gravity", "adam"]),
+        ([[1, 2, 3, 4, 5]], ["gravity"]),
+        ([[1, 2, 3, 4, 5], [2, 3, 4, 5]], ["gravity", "adam"]),
+        ([[1, 2, 3, 4], [2, 3, 4, 6]], ["gravity", "adam"]),
+        ([[1, 2, 3, 4, 5], [2, 3, 4, 5, 7]], ["sgd", "adam"]),
+        ([[1, 2, 3, 4, 5], [2, 3, 4, 5, float("nan")]], ["gravity", "adam"]),
     ],
 )
 def test_runs_that_make_no_pairs_are_refused(runs_of, losses, optimizers):

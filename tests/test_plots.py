@@ -59,6 +59,35 @@ def arrows(figure):
     }
 
 
+def test_pairs_are_rows_and_optimizers_markers():
+    pairs = [("mnist", "vgg16"), ("cifar10", "vgg19")]
+    values = {
+        (*pair, name): float(10 * row + column)
+        for row, pair in enumerate(pairs)
+        for column, name in enumerate(("gravity", "adam"))
+    }
+    other = {key: -value for key, value in values.items()}
+    figure = plots.by_pair({"One": values, "Other": other}, line=3.0)
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["MNIST × VGG16", "CIFAR-10 × VGG19"]
+    assert figure.axes[0].yaxis_inverted()
+    for axis, label, sign in zip(figure.axes, ("One", "Other"), (1, -1), strict=True):
+        assert axis.get_xlabel() == label
+        points = {line.get_label(): line for line in axis.lines[:2]}
+        for column, name in enumerate(("Gravity", "Adam")):
+            drawn = np.transpose(points[name].get_data())
+            expected = [[sign * column, 0], [sign * (10 + column), 1]]
+            np.testing.assert_array_equal(drawn, expected)
+        assert points["Gravity"].get_marker() != points["Adam"].get_marker()
+        np.testing.assert_array_equal(axis.lines[2].get_xdata(), [3, 3])
+    assert plots.by_pair({"One": values}, log=True).axes[0].get_xscale() == "log"
+
+
+def test_no_numbers_are_said_to_be_none():
+    (axis,) = plots.by_pair({"One": {}}).axes
+    assert axis.texts[0].get_text() == "The authors' runs: none here"
+
+
 @pytest.mark.parametrize("slope", [0.75, 2.0, -1.5])
 def test_fig_1_shows_plane_axes_and_accelerations(slope):
     figure = plots.inclined_plane(slope)
