@@ -24,6 +24,10 @@ book: .venv/book  ## execute the chapters, train what they need, render the book
 	@$(SNAKEMAKE) --config profile=$(PROFILE)
 	@echo "The book is made. Open file://$(CURDIR)/_build/$(PROFILE)/html/index.html"
 
+.PHONY: publish-check
+publish-check: book  ## make the book; fail if it shows what must not be published
+	@$(BIN)/python -m gravity publishable _build/$(PROFILE)/html
+
 .PHONY: test
 test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff check
