@@ -54,9 +54,9 @@ def twin(svg: str) -> str:
         raise ValueError(
             f"Argument `svg` must be an SVG drawing. Received: <{root.tag}>"
         )
+    _turn(root, color)
     # What has no colour of its own is black, and so is all text.
     root.set("fill", _grey(TEXT))
-    _turn(root, color)
     ground = root.find(f"*[@id='figure_1']/*[@id='patch_1']/{{{_SVG}}}path")
     if ground is not None:
         ground.set("style", "fill: none")
