@@ -11,48 +11,13 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from smoke_book import make
 
 from gravity.experiment import grid
 from gravity.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
-
-
-def make(folder, *targets):
-    """Call Snakemake as `make book` does, with everything built in another folder."""
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake", "--cores", "2", "--nolock"),
-            *("--rerun-incomplete", "--rerun-triggers", "mtime"),
-            *("--config", "profile=smoke", f"build={folder}"),
-            *targets,
-        ],
-        cwd=ROOT,
-        env=os.environ | {"GRAVITY_RUNS": f"{folder}/runs:{ROOT}/book/results"},
-        capture_output=True,
-        text=True,
-    )
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The folder of a book at smoke scale."""
-    folder = tmp_path_factory.mktemp("book")
-    before = tracked_state()
-    result = make(folder)
-    logs = "".join(
-        f"\n{log}\n{log.read_text()}" for log in (folder / "smoke/logs").rglob("*.log")
-    )
-    assert result.returncode == 0, result.stderr + logs
-    assert tracked_state() == before, "building the book changed the checkout"
-    return folder / "smoke"
-
-
-def tracked_state():
-    return subprocess.run(
-        ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True
-    ).stdout
 
 
 class Page(HTMLParser):

@@ -5,6 +5,7 @@ that `gravity.dark` makes of it; style sheet and theme decide which of the two s
 """
 
 import re
+import zlib
 from pathlib import Path
 
 from docutils import nodes
@@ -64,6 +65,11 @@ class DarkFigures(SphinxTransform):
             image["height"] = f"{height * PIXELS:.0f}"
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, int]:
     app.add_transform(DarkFigures)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+        # Pages are read again, and their twins made, when the rules for them change.
+        "env_version": zlib.crc32(Path(dark.__file__).read_bytes()),
+    }

@@ -9,12 +9,14 @@ import json
 import math
 import os
 import shlex
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -59,6 +61,16 @@ class Execution:
     def training(self) -> float:
         """How long the runs that the page shows were trained, in seconds."""
         return sum(run["seconds"] for run in self.runs)
+
+
+def pages(entry: Any) -> list[str]:
+    """Return the files of a table of contents, in the book's order."""
+    if isinstance(entry, list):
+        return [page for item in entry for page in pages(item)]
+    if isinstance(entry, dict):
+        own = [entry[key] for key in ("root", "file") if key in entry]
+        return own + [page for item in entry.values() for page in pages(item)]
+    return []
 
 
 def duration(seconds: float) -> str:
@@ -209,7 +221,9 @@ class Executions(SphinxDirective):
             "|---|---|---|---|---|---|",
         ]
         total = [0.0, 0.0]
-        for page in sorted(self.env.found_docs):
+        for page in pages(
+            yaml.safe_load(Path(self.env.srcdir, "_toc.yml").read_text())
+        ):
             path = Path(self.env.srcdir, f"{page}.ipynb")
             if not path.exists():
                 continue
@@ -246,8 +260,13 @@ def add_addresses(app: Sphinx, config: Any) -> None:
     )
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, int]:
     app.connect("config-inited", add_addresses)
     app.connect("source-read", add_panel)
     app.add_directive("executions", Executions)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+        # Pages are read again when what is put into them changes.
+        "env_version": zlib.crc32(Path(__file__).read_bytes()),
+    }
