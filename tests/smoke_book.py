@@ -1,4 +1,4 @@
-"""The book at smoke scale, built once for all tests, also where they run side by side."""
+"""The book at smoke scale, built once for all tests, in one process or several."""
 
 import fcntl
 import os
