@@ -15,10 +15,10 @@ TEXT = 0xE6
 """How bright text and axes are on it: black becomes this grey."""
 
 CONTRAST = 4.5
-"""What WCAG 2.2 asks of text beside its ground. Lines need 3 only, but are thin here."""
+"""What WCAG 2.2 asks of text beside its ground. Lines need 3 only, but are thin."""
 
 KEEP = "keep"
-"""Parts of a figure whose `gid` is this stay as they are."""
+"""Parts of a figure whose `gid` begins with this stay as they are."""
 
 HEIGHTS = "heights"
 """Parts whose `gid` is this are not turned over, so that darker stays higher."""
@@ -96,7 +96,7 @@ def _kept(light: str) -> str:
 
 def _turn(element: ET.Element, change) -> None:  # type: ignore[no-untyped-def]
     name = element.get("id", "")
-    if name == KEEP:
+    if name.startswith(KEEP):
         change = _kept
         # The colours that nothing spells out are the light figure's here.
         element.set("fill", "#000000")

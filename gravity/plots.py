@@ -222,6 +222,8 @@ def _inline(svg: str, scheme: str, style: str = "") -> str:
     """Return a drawing as part of a page, with names that only it has."""
     drawing = svg[svg.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    # A style sheet in the page would be the whole page's.
+    drawing = drawing.replace('type="text/css">*', 'type="text/css">.gravity-race *')
     drawing = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{scheme}-", drawing)
     return drawing.replace("<svg", f'<svg class="gravity-{scheme}" style="{style}"', 1)
 
@@ -290,13 +292,10 @@ def _paths(
         for title, color, dash in zip(paths, colors, dashes, strict=False)
     ]
     start = next(iter(paths.values()))[0]
-    white: dict[str, Any] = {
-        "color": "white",
-        "markeredgecolor": "black",
-        "gid": dark.KEEP,
-    }
-    axis.plot(*start, "o", zorder=3, **white)
-    axis.plot(*minimum, "*", markersize=11, **white)
+    (dot,) = axis.plot(*start, "o", zorder=3, color="white", mec="black")
+    (star,) = axis.plot(*minimum, "*", markersize=11, color="white", mec="black")
+    dot.set_gid(f"{dark.KEEP}-start")
+    star.set_gid(f"{dark.KEEP}-minimum")
     axis.axis(window)
     axis.set_xlabel("Weight $W_1$")
     axis.set_ylabel("Weight $W_2$")
@@ -485,12 +484,8 @@ def valley(curvatures: Sequence[float], paths: Mapping[str, NDArray[Any]]) -> Fi
         axis.grid(visible=False)
         _heights(axis, across, along, height, levels, vmax=2 * levels[-1])
         axis.plot(*path.T, "-o", color="black", linewidth=1.2, markersize=4)
-        white: dict[str, Any] = {
-            "color": "white",
-            "markeredgecolor": "black",
-            "gid": dark.KEEP,
-        }
-        axis.plot(*path[0], "o", zorder=3, **white)
+        (dot,) = axis.plot(*path[0], "o", zorder=3, color="white", mec="black")
+        dot.set_gid(dark.KEEP)
         axis.plot(0, 0, "x", color="black", markersize=8, zorder=3)
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_xlabel("Weight $W_1$")

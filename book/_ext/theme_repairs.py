@@ -19,6 +19,13 @@ SCHEME = (
     'matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light" }'
 )
 
+# A search result's extract is fetched from its page, which a browser refuses to do for
+# a page that was opened from a file. The list of results is what remains there.
+EXTRACTS = (
+    'if (location.protocol === "file:") '
+    "DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false"
+)
+
 # An image of known size keeps its place while it loads, unless a style says so: that
 # would distort it on a narrow page.
 SIZE = re.compile(
@@ -69,6 +76,7 @@ def repair_files(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_js_file(None, body=SCHEME)
+    app.add_js_file(None, body=EXTRACTS)
     app.connect("html-page-context", repair_page, priority=900)
     app.connect("build-finished", repair_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
