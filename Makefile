@@ -28,6 +28,10 @@ book: .venv/book  ## execute the chapters, train what they need, render the book
 study: .venv/book  ## train the runs of one study, STUDY=plateau for example
 	@$(SNAKEMAKE) --config profile=$(PROFILE) -- _build/$(PROFILE)/studies/$(STUDY)
 
+.PHONY: publish-check
+publish-check: book  ## make the book; fail if it shows what must not be published
+	@$(BIN)/python -m gravity publishable _build/$(PROFILE)/html
+
 .PHONY: test
 test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff check

@@ -99,6 +99,12 @@ def _parser() -> argparse.ArgumentParser:
         help="set a parameter, as in: -p EPOCHS 3",
     )
     execute.set_defaults(command=_execute)
+
+    publishable = commands.add_parser(
+        "publishable", help="fail if a built book shows runs of smoke scale"
+    )
+    publishable.add_argument("folder", metavar="FOLDER", help="with index.html")
+    publishable.set_defaults(command=_publishable)
     return parser
 
 
@@ -185,6 +191,12 @@ def _execute(options: argparse.Namespace) -> None:
     from gravity import execution
 
     print(execution.execute(options.chapter, options.output, dict(options.p)))
+
+
+def _publishable(options: argparse.Namespace) -> None:
+    from gravity import publication
+
+    print(f"{publication.check(options.folder)} executed pages may be published")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import ast
 import html
 import inspect
 import math
+import platform
+import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from gravity import comparison, datasets, models
+from gravity import comparison, datasets, machine, models, publication
 from gravity.claims import Claim, by_seed, over_seeds
 from gravity.experiment import (
     OPTIMIZERS,
@@ -477,7 +479,9 @@ def table(
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
     kind = "gravity-table gravity-prose" if prose else "gravity-table"
     return _html(
-        f'<div class="{kind}"><table class="table"><thead><tr>'
+        # A table that is wider than the page is scrolled, with the keyboard as well.
+        f'<div class="{kind}" tabindex="0" role="group" aria-label="Table">'
+        f'<table class="table"><thead><tr>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -490,13 +494,15 @@ def colophon(runs: Iterable[Run] = ()) -> None:
     """
     from IPython.display import display
 
-    code = code_version()
+    shown = in_order(runs)
     rows = {
         "Executed": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
         f"in {time.perf_counter() - _started:.0f} s",
-        "Code": _code(code),
+        "Code": _code(code_version()),
+        "With": ", ".join(_libraries()),
+        "On": f"{machine.cores()} cores of {machine.processor()}",
     }
-    for run in in_order(runs):
+    for run in shown:
         made = run.provenance
         rows[run.experiment.run_id] = (
             f"{SCALES[run.experiment.scale]}; made {made['started']} in "
@@ -504,10 +510,21 @@ def colophon(runs: Iterable[Run] = ()) -> None:
             f"on {made['device']}"
         )
     card = _html(
-        '<details class="gravity-card"><summary>How this page was made</summary>'
-        f"{_definitions(rows)}</details>"
+        f'<details class="gravity-card" {publication.attribute(shown)}>'
+        f"<summary>How this page was made</summary>{_definitions(rows)}</details>"
     )
     display(card, metadata=COMPLETE)
+
+
+def _libraries() -> Iterator[str]:
+    """Python, and those libraries that computed something here, with versions."""
+    yield f"Python {platform.python_version()}"
+    for name in _LIBRARIES:
+        if name in sys.modules:
+            yield f"{name} {sys.modules[name].__version__}"
+
+
+_LIBRARIES = ("numpy", "sympy", "keras", "tensorflow", "jax", "optax", "torch")
 
 
 def _code(code: Mapping[str, Any]) -> str:

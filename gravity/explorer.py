@@ -5,6 +5,7 @@ nor the network. Python draws the first picture with `gravity.kinematics`; after
 JavaScript follows the sliders, and the tests compare what it computes with `data`.
 """
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,59 @@ for (const [name, sign] of Object.entries(signs)) {
   next["W_" + name] = weights
 }
 path.data = next
+"""
+
+# A page of the book says its colour scheme in an attribute; elsewhere it stays light.
+# Colours are those of `gravity.dark`. Bokeh gives its sliders no accessible names.
+FINISH = """
+(() => {
+  const page = document.documentElement
+  const find = (node, name, found = []) => {
+    for (const each of node.querySelectorAll("*")) {
+      if (each.matches(name)) found.push(each)
+      if (each.shadowRoot) find(each.shadowRoot, name, found)
+    }
+    return found
+  }
+  const paint = (box, models) => {
+    const dark = page.dataset.theme === "dark"
+    const [ground, text, grid] = dark ? ["#121212", "#e6e6e6", "#2e2e2e"]
+                                      : ["#ffffff", "#222222", "#dddddd"]
+    box.style.background = ground
+    box.style.color = text
+    for (const plot of models) {
+      plot.background_fill_color = plot.border_fill_color = ground
+      plot.outline_line_color = grid
+      plot.title.text_color = text
+      for (const axis of [...plot.below, ...plot.left])
+        axis.axis_label_text_color = axis.major_label_text_color
+          = axis.axis_line_color = axis.major_tick_line_color
+          = axis.minor_tick_line_color = text
+      for (const each of plot.center) {
+        if ("grid_line_color" in each) each.grid_line_color = grid
+        if ("label_text_color" in each) {
+          each.label_text_color = text
+          each.background_fill_color = ground
+          each.border_line_color = grid
+        }
+      }
+    }
+    for (const each of find(box, ".bk-input-group")) each.style.color = text
+  }
+  const wait = setInterval(() => {
+    const box = document.querySelector("[data-explorer]")
+    const sliders = box ? find(box, ".noUi-handle") : []
+    const drawn = window.Bokeh?.documents.find(
+      (each) => each.get_model_by_name("step"))
+    if (!drawn || sliders.length < NAMES.length) return
+    clearInterval(wait)
+    sliders.forEach((each, place) => each.setAttribute("aria-label", NAMES[place]))
+    const models = PLOTS.map((name) => drawn.get_model_by_name(name))
+    const follow = () => paint(box, models)
+    follow()
+    new MutationObserver(follow).observe(page, {attributeFilter: ["data-theme"]})
+  }, 50)
+})()
 """
 
 
@@ -161,11 +215,16 @@ def show(
     # BokehJS goes into the page, so that it works from a file and in Colab alike.
     library = Resources(mode="inline", components=["bokeh", "bokeh-widgets"]).render()
     last = first["path"]
+    names = json.dumps([title for title, *_ in SLIDERS.values()])
+    drawn = json.dumps([plot.name for plot in plots])
+    finish = FINISH.replace("NAMES", names).replace("PLOTS", drawn)
     return HTML(
-        f'{library}<div role="group" aria-label="Explorer: five sliders, and three '
-        'plots of the step, the velocity and the weight that follow them" '
+        f'{library}<div data-explorer role="group" aria-label="Explorer: five '
+        "sliders, and three plots of the step, the velocity and the weight that follow "
+        'them" '
         'style="background: #fff; color: #222; padding: 0.5rem">'
-        f"{picture}</div>{script}<noscript><p>The sliders need JavaScript. At first "
+        f"{picture}</div>{script}<script>{finish}</script>"
+        "<noscript><p>The sliders need JavaScript. At first "
         f"they stand at l = {learning_rate:g}, m = {m:g}, β = {beta:g}, α = {alpha:g} "
         f"and g = {g:g}. There Gravity's step without memory is "
         f"{first['mark']['gravity'][0]:.4g}, that of gradient descent "
@@ -196,6 +255,7 @@ def _plot(title: str, x: str, y: str) -> "Figure":
     from bokeh.plotting import figure
 
     return figure(
+        name=title.split()[0].lower(),
         title=title,
         x_axis_label=x,
         y_axis_label=y,

@@ -1,20 +1,23 @@
 """The figures that several chapters share."""
 
 import html
+import io
 import itertools
+import json
 import math
+import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.animation import FuncAnimation
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from gravity import kinematics
+from gravity import dark, kinematics
 from gravity.datasets import DATASETS
 from gravity.experiment import TITLES
 from gravity.runs import History, Run, by_optimizer
@@ -237,53 +240,98 @@ def race(
     """Return the left panel of `trajectories` as an animation with a play button.
 
     Everything is in the text itself, so it plays without network. It doesn't play of
-    its own accord.
+    its own accord: at first it shows the end.
 
     Args:
         loss, paths, minimum, window: as in `trajectories`.
         alt: what is to be seen, for those who don't see it.
-        frames: number of pictures. Defaults to 26.
+        frames: number of pictures that it plays. Defaults to 26.
     """
     from IPython.display import HTML
 
-    figure, axis = plt.subplots(figsize=(4.6, 3.2), dpi=80, layout="constrained")
+    # At 72 dots per inch a dot is a unit of the SVG.
+    figure, axis = plt.subplots(figsize=(5.5, 3.9), dpi=72, layout="constrained")
     lines = _paths(axis, loss, paths, minimum, window)
-    for line in lines:
-        line.set(marker="o", markevery=[-1], markersize=5)
-    axis.legend(fontsize=7, loc="lower left", frameon=True)
-    updates = len(next(iter(paths.values()))) - 1
-
-    def draw(number: int) -> list[Line2D]:
-        shown = round(number * updates / (frames - 1))
-        for line, path in zip(lines, paths.values(), strict=True):
-            line.set_data(*path[: shown + 1].T)
-        axis.set_title(f"{shown} updates", fontsize=10)
-        return lines
-
-    # `savefig.bbox` would make frames of different sizes.
+    for number, (line, path) in enumerate(zip(lines, paths.values(), strict=True)):
+        line.set(data=path.T, gid=f"path-{number}")
+        axis.plot(*path[-1], "o", color=line.get_color(), gid=f"dot-{number}")
+    axis.legend(fontsize=8, loc="lower left", frameon=True)
+    light = io.StringIO()
+    # `savefig.bbox` would cut the margins and so move the coordinates.
     with mpl.rc_context({"savefig.bbox": "standard"}):
-        animation = FuncAnimation(figure, draw, frames)
-        text = animation.to_jshtml(fps=8, default_mode="once")
+        figure.savefig(light, format="svg")
+    places = [axis.transData.transform(path) for path in paths.values()]
+    height = figure.bbox.height
     plt.close(figure)
-    # Matplotlib takes the signs on its buttons from the network.
-    head, _, rest = text.partition("<link")
-    text = head + _SIGNS + rest.partition(">")[2]
-    image = '<img id="_anim_img'
-    return HTML(text.replace(image, f'<img alt="{html.escape(alt)}" id="_anim_img', 1))
+    points = [
+        [[round(x, 1), round(height - y, 1)] for x, y in place.tolist()]
+        for place in places
+    ]
+    updates = len(points[0]) - 1
+    return HTML(
+        _RACE.format(
+            name=f"race-{zlib.crc32(alt.encode()):x}",
+            alt=html.escape(alt),
+            light=_inline(light.getvalue(), "light"),
+            # Whoever has no style sheet of the book's sees the light version only.
+            dark=_inline(dark.twin(light.getvalue()), "dark", "display: none"),
+            points=json.dumps(points, separators=(",", ":")),
+            updates=updates,
+            pace=max(1, round(updates / (frames - 1))),
+        )
+    )
 
 
-_SIGNS = """<style>
-.animation .fa { font-family: inherit; font-style: normal; display: inline-block; }
-.animation .fa-minus::before { content: "−"; }
-.animation .fa-plus::before { content: "+"; }
-.animation .fa-play::before { content: "▶"; }
-.animation .fa-flip-horizontal { transform: scaleX(-1); }
-.animation .fa-pause::before { content: "II"; }
-.animation .fa-fast-backward::before { content: "«"; }
-.animation .fa-step-backward::before { content: "‹"; }
-.animation .fa-step-forward::before { content: "›"; }
-.animation .fa-fast-forward::before { content: "»"; }
-</style>"""
+def _inline(svg: str, scheme: str, style: str = "") -> str:
+    """Return a drawing as part of a page, with names that only it has."""
+    drawing = svg[svg.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    # A style sheet in the page would be the whole page's.
+    drawing = drawing.replace('type="text/css">*', 'type="text/css">.gravity-race *')
+    drawing = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{scheme}-", drawing)
+    return drawing.replace("<svg", f'<svg class="gravity-{scheme}" style="{style}"', 1)
+
+
+_RACE = """\
+<div id="{name}" class="gravity-race">
+<div role="img" aria-label="{alt}">{light}{dark}</div>
+<button type="button" aria-label="Play or pause">▶</button>
+<input type="range" min="0" max="{updates}" value="{updates}" aria-label="Updates made">
+<output>{updates} updates</output>
+<script>
+(() => {{
+  const race = document.getElementById("{name}"), points = {points}
+  const [button, slider, output] = race.querySelectorAll("button, input, output")
+  let timer = null
+  const show = () => {{
+    const made = Number(slider.value)
+    output.textContent = made + " updates"
+    for (const svg of race.querySelectorAll("svg"))
+      points.forEach((path, number) => {{
+        const part = (name) => svg.querySelector(`[id$="-${{name}}-${{number}}"]`)
+        const way = "M" + path.slice(0, made + 1).join("L")
+        part("path").querySelector("path").setAttribute("d", way)
+        const dot = part("dot").querySelector("use")
+        dot.setAttribute("x", path[made][0])
+        dot.setAttribute("y", path[made][1])
+      }})
+  }}
+  const stop = () => {{ clearInterval(timer); timer = null; button.textContent = "▶" }}
+  slider.oninput = () => {{ stop(); show() }}
+  button.onclick = () => {{
+    if (timer) return stop()
+    if (slider.value == slider.max) slider.value = 0
+    button.textContent = "❚❚"
+    timer = setInterval(() => {{
+      slider.value = Number(slider.value) + {pace}
+      show()
+      if (slider.value == slider.max) stop()
+    }}, 125)
+  }}
+}})()
+</script>
+</div>
+"""
 
 
 def _paths(
@@ -302,18 +350,33 @@ def _paths(
     # Even steps of the fourth root show the narrow floor of a steep valley.
     levels = height.max() * np.linspace(0, 1, 15) ** 4
     axis.grid(visible=False)
-    axis.contourf(across, along, height, levels, cmap="Greys", norm=_faint(levels))
+    _heights(axis, across, along, height, levels, norm=_faint(levels))
     lines = [
         axis.plot([], [], color=color, linestyle=dash, label=title)[0]
         for title, color, dash in zip(paths, colors, dashes, strict=False)
     ]
     start = next(iter(paths.values()))[0]
-    axis.plot(*start, "o", color="white", markeredgecolor="black", zorder=3)
-    axis.plot(*minimum, "*", color="white", markeredgecolor="black", markersize=11)
+    (dot,) = axis.plot(*start, "o", zorder=3, color="white", mec="black")
+    (star,) = axis.plot(*minimum, "*", markersize=11, color="white", mec="black")
+    dot.set_gid(f"{dark.KEEP}-start")
+    star.set_gid(f"{dark.KEEP}-minimum")
     axis.axis(window)
     axis.set_xlabel("Weight $W_1$")
     axis.set_ylabel("Weight $W_2$")
     return lines
+
+
+def _heights(
+    axis: plt.Axes,
+    across: NDArray[Any],
+    along: NDArray[Any],
+    height: NDArray[Any],
+    levels: NDArray[Any],
+    **scale: Any,
+) -> None:
+    """Draw a surface from above, darker where it is higher, in either scheme."""
+    drawn = axis.contourf(across, along, height, levels, cmap="Greys", **scale)
+    drawn.set_gid(dark.HEIGHTS)
 
 
 def _faint(levels: NDArray[Any]) -> mpl.colors.PowerNorm:
@@ -483,9 +546,10 @@ def valley(curvatures: Sequence[float], paths: Mapping[str, NDArray[Any]]) -> Fi
     levels = height.max() * np.linspace(0, 1, 13) ** 2
     for axis, (title, path) in zip(np.atleast_1d(axes), paths.items(), strict=True):
         axis.grid(visible=False)
-        axis.contourf(across, along, height, levels, cmap="Greys", vmax=2 * levels[-1])
+        _heights(axis, across, along, height, levels, vmax=2 * levels[-1])
         axis.plot(*path.T, "-o", color="black", linewidth=1.2, markersize=4)
-        axis.plot(*path[0], "o", color="white", markeredgecolor="black", zorder=3)
+        (dot,) = axis.plot(*path[0], "o", zorder=3, color="white", mec="black")
+        dot.set_gid(dark.KEEP)
         axis.plot(0, 0, "x", color="black", markersize=8, zorder=3)
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_xlabel("Weight $W_1$")

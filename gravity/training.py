@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gravity import datasets, models
+from gravity import datasets, machine, models
 from gravity.checkpoints import Checkpoints, Progress
 from gravity.experiment import OPTIMIZERS, Experiment
 from gravity.runs import METRICS, Run, RunStore, code_version
@@ -163,10 +163,8 @@ def environment() -> dict[str, Any]:
             **{package: metadata.version(package) for package in packages},
         },
         "backend": backend,
-        "device": f"{', '.join(devices)} ({_processor()})",
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "device": f"{', '.join(devices)} ({machine.processor()})",
+        "cores": machine.cores(),
         "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
         "system": platform.platform(),
     }
@@ -387,11 +385,3 @@ def _peak_memory() -> dict[str, int]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"peak_memory": peak if sys.platform == "darwin" else peak * 1024}
     return {}
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

@@ -33,10 +33,6 @@ def chromium() -> str:
     pytest.skip(reason)
 
 
-# The theme writes this one script twice into every page; the second does nothing.
-HARMLESS = "Identifier 'THEBE_JS_URL' has already been declared"
-
-
 @contextmanager
 def launched() -> Iterator[Browser]:
     """Run a Chromium; only one at a time, as Playwright has it."""
@@ -49,27 +45,45 @@ def launched() -> Iterator[Browser]:
             browser.close()
 
 
-def open_page(browser: Browser, path: Path, *, javascript: bool = True) -> Page:
+def open_page(
+    browser: Browser,
+    path: Path,
+    *,
+    javascript: bool = True,
+    scheme: str = "light",
+    width: int = 1200,
+) -> Page:
     """Open a built page from its file, with the network cut.
 
     The page has an attribute `problems`: what went wrong in it so far. That is every
-    error of its scripts and every request for anything but a file.
+    error and warning of its scripts, every request that failed and every request for
+    anything but a file.
 
     Args:
         browser: a running browser.
         path: the HTML file.
         javascript: whether scripts run. Defaults to `True`.
+        scheme: the colour scheme that the reader prefers. Defaults to `"light"`.
+        width: of the window, in pixels. Defaults to 1200.
     """
     context = browser.new_context(
         offline=True,
         java_script_enabled=javascript,
-        viewport={"width": 1200, "height": 1000},
+        color_scheme=scheme,
+        viewport={"width": width, "height": 1000},
     )
     page = context.new_page()
     page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on(
-        "pageerror",
-        lambda error: str(error) == HARMLESS or page.problems.append(str(error)),
+        "console",
+        lambda message: (
+            message.type in ("error", "warning") and page.problems.append(message.text)
+        ),
+    )
+    page.on(
+        "requestfailed",
+        lambda request: page.problems.append(f"failed request for {request.url}"),
     )
     page.on(
         "request",

@@ -1,0 +1,272 @@
+"""Says on every executed page how to run it: the panel, and the list of executions.
+
+All of it is read from the notebooks: parameters by papermill's own inspection, times
+from what papermill noted when it executed them.
+"""
+
+import functools
+import json
+import math
+import os
+import shlex
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from gravity import datasets, execution, publication
+from gravity.experiment import PAPER_LEARNING_RATES
+
+TPU = "notebooks/benchmark/tpu"
+"""The chapter that bounds what a TPU needs, and has its figures as parameters."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What an executed notebook says of its execution; `None` where it says nothing."""
+
+    title: str
+    started: datetime | None
+    seconds: float | None
+    runs: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> "Execution":
+        notebook = nbformat.read(path, as_version=4)
+        noted = notebook.metadata.get("papermill", {})
+        started = noted.get("start_time")
+        outputs = [
+            output.data["text/html"]
+            for cell in notebook.cells
+            for output in cell.get("outputs", ())
+            if "text/html" in output.get("data", {})
+        ]
+        return cls(
+            title=notebook.cells[0].source.splitlines()[0].removeprefix("# "),
+            started=started and datetime.fromisoformat(started),
+            seconds=noted.get("duration"),
+            # The card is a chapter's last output.
+            runs=publication.shown_runs(outputs[-1] if outputs else "") or [],
+        )
+
+    @property
+    def training(self) -> float:
+        """How long the runs that the page shows were trained, in seconds."""
+        return sum(run["seconds"] for run in self.runs)
+
+
+def pages(entry: Any) -> list[str]:
+    """Return the files of a table of contents, in the book's order."""
+    if isinstance(entry, list):
+        return [page for item in entry for page in pages(item)]
+    if isinstance(entry, dict):
+        own = [entry[key] for key in ("root", "file") if key in entry]
+        return own + [page for item in entry.values() for page in pages(item)]
+    return []
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which one would say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def colab_address(app: Sphinx, page: str) -> str:
+    """Return where a chapter's clean source opens in Colab."""
+    options = app.config.html_theme_options
+    repository = options["repository_url"].removeprefix("https://github.com/")
+    branch = options["repository_branch"]
+    return (
+        f"{options['launch_buttons']['colab_url']}/github/{repository}/blob/{branch}/"
+        f"{page}.ipynb"
+    )
+
+
+def panel(app: Sphinx, page: str) -> str:
+    """Return a chapter's panel as MyST."""
+    path = Path(app.srcdir, f"{page}.ipynb")
+    known = execution.parameters(path)
+    # The first two stand for all of them, at the values that they have anyway.
+    example = "".join(
+        f" -p {name} {shlex.quote(_literal(entry['default']))}"
+        for name, entry in list(known.items())[:2]
+    )
+    mine = f"{path.stem}_mine.ipynb"
+    lines = [
+        "::::{dropdown} Run it your way",
+        ":class-container: gravity-panel",
+        "",
+        f"**In Colab**: [open this chapter]({colab_address(app, page)}), change what "
+        "you like and run all cells.",
+        "",
+        "**In a checkout**, with names and types checked:",
+        "",
+        "```bash",
+        f"python -m gravity execute {page}.ipynb \\\n    -o {mine}{example}",
+        "```",
+        "",
+        "**With papermill** itself:",
+        "",
+        "```bash",
+        f"papermill {page}.ipynb \\\n    {mine}{example}",
+        "```",
+        "",
+    ]
+    if known:
+        lines += ["| parameter | type | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"| `{name}` | `{entry['inferred_type_name']}` | `{entry['default']}` | "
+            f"{_cell(entry['help'])} |"
+            for name, entry in known.items()
+        ]
+    else:
+        lines.append("This chapter has no parameters.")
+    lines += ["", f"**It takes** {times(app, page, Execution.read(path))}", "", "::::"]
+    return "\n".join(lines)
+
+
+def times(app: Sphinx, page: str, made: Execution) -> str:
+    """Return how long a page takes on a CPU and on a TPU, as far as is known."""
+    if made.seconds is None:
+        return "a time that is not known: this page wasn't executed."
+    text = f"{duration(made.seconds)} on the CPU that made this page"
+    if made.runs:
+        text += (
+            f", and {duration(made.training)} once to train the {len(made.runs)} runs "
+            "that it shows, which are stored"
+        )
+    dataset, _, architecture = Path(page).name.rpartition("_")
+    bound = paper_minutes_on_tpu(app.srcdir, dataset, architecture)
+    if bound:
+        text += (
+            f". At the paper's scale, its three runs take {bound:.0f} min or more on "
+            f"one TPU v5e chip, by [this bound](<{relative(TPU, page)}.ipynb>)"
+        )
+    elif not made.runs:
+        text += ". It trains no network on a dataset, so a TPU would not shorten that"
+    return f"{text}."
+
+
+def paper_minutes_on_tpu(
+    source: str | os.PathLike[str], dataset: str, architecture: str
+) -> float | None:
+    """Return the least time of a pair's three runs, with the TPU chapter's figures.
+
+    It is what the chapter calls the time with all counted bytes, and `None` for what
+    isn't one of the paper's pairs.
+    """
+    chapter = Path(source, f"{TPU}.ipynb")
+    if (dataset, architecture) not in PAPER_LEARNING_RATES or not chapter.exists():
+        return None
+    chip = {
+        name: float(entry["default"])
+        for name, entry in execution.parameters(chapter).items()
+    }
+    compiled = json.loads(Path(execution.__file__).with_name("tpu.json").read_text())
+    seconds = 0.0
+    for optimizer in ("gravity", "adam", "rmsprop"):
+        step = compiled["steps"][f"cifar10-{architecture}-{optimizer}"]
+        steps = datasets.DATASETS[dataset].train_size // step["batch_size"]
+        seconds += (
+            100
+            * steps
+            * max(
+                step["flops"] / chip["OPERATIONS_PER_SECOND"],
+                step["bytes_accessed"] / chip["BYTES_PER_SECOND"],
+            )
+        )
+    return seconds / 60
+
+
+def relative(page: str, start: str) -> str:
+    return os.path.relpath(page, os.path.dirname(start))
+
+
+def _literal(default: str) -> str:
+    """A default as one types it on the command line: without a text's quotes."""
+    return default[1:-1] if default[:1] in "'\"" else default
+
+
+def _cell(text: str) -> str:
+    # A brace or a pipe would end the cell, or begin a formula.
+    return text.replace("|", "\\|").replace("$", "\\$").replace("{", "\\{")
+
+
+def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put the panel below a notebook's first cell."""
+    if not Path(app.srcdir, f"{docname}.ipynb").exists():
+        return
+    notebook = nbformat.reads(source[0], as_version=4)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(panel(app, docname)))
+    source[0] = nbformat.writes(notebook, version=4)
+
+
+class Executions(SphinxDirective):
+    """Renders the list of all chapters with when and how they were executed."""
+
+    def run(self) -> list[nodes.Node]:
+        lines = [
+            "| Chapter | Executed | Took | Runs shown | Their training | Scale |",
+            "|---|---|---|---|---|---|",
+        ]
+        total = [0.0, 0.0]
+        for page in pages(
+            yaml.safe_load(Path(self.env.srcdir, "_toc.yml").read_text())
+        ):
+            path = Path(self.env.srcdir, f"{page}.ipynb")
+            if not path.exists():
+                continue
+            self.env.note_dependency(str(path))
+            made = Execution.read(path)
+            total[0] += made.seconds or 0
+            total[1] += made.training
+            lines.append(self.row(page, made))
+        lines.append(
+            f"| **Together** | | {duration(total[0])} | | {duration(total[1])} | |"
+        )
+        table = nodes.container(classes=["gravity-executions"])
+        self.state.nested_parse(StringList(lines, ""), self.content_offset, table)
+        return [table]
+
+    def row(self, page: str, made: Execution) -> str:
+        link = f"[{made.title}](<{relative(page, self.env.docname)}.ipynb>)"
+        when = f"{made.started:%Y-%m-%d %H:%M}" if made.started else "not executed"
+        took = duration(made.seconds or math.nan) if made.seconds else ""
+        training = duration(made.training) if made.runs else ""
+        scales = ", ".join(sorted({run["scale"] for run in made.runs}))
+        return (
+            f"| {link} | {when} | {took} | {len(made.runs) or ''} | {training} | "
+            f"{scales} |"
+        )
+
+
+def add_addresses(app: Sphinx, config: Any) -> None:
+    """Let the front page name addresses that follow from the configuration."""
+    first = "notebooks/derivation/inclined_plane"
+    address = functools.partial(colab_address, app)
+    config.myst_substitutions["first_in_colab"] = (
+        f"[first chapter in Colab]({address(first)})"
+    )
+
+
+def setup(app: Sphinx) -> dict[str, int]:
+    app.connect("config-inited", add_addresses)
+    app.connect("source-read", add_panel)
+    app.add_directive("executions", Executions)
+    return {
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+        # Pages are read again when what is put into them changes.
+        "env_version": zlib.crc32(Path(__file__).read_bytes()),
+    }

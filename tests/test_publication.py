@@ -1,0 +1,104 @@
+"""`gravity.publication`: the gate that results of a smoke run don't pass."""
+
+import html
+import re
+import shutil
+
+import pytest
+
+from gravity import chapters, publication
+from gravity.__main__ import main
+from gravity.experiment import grid
+from gravity.runs import METRICS, RunStore
+
+
+def run(tmp_path, **settings):
+    """A stored run that took two and a half minutes."""
+    (one,) = grid("digits", "vgg16", optimizers=["gravity"], **settings)
+    store = RunStore(tmp_path / "runs")
+    provenance = {
+        "started": "2026-11-24T12:00:00+00:00",
+        "seconds": 150.04,
+        "gravity": "0.1.0",
+        "commit": "0" * 40,
+        "dirty": False,
+        "versions": {"python": "3.11.7", "keras": "3.15.1"},
+        "device": "cpu:0 (a processor)",
+    }
+    return store.save(
+        one, {metric: [0.5] * one.epochs for metric in METRICS}, provenance
+    )
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A function that makes a built book of one page that shows the given runs."""
+
+    def make(runs):
+        shown = []
+        monkeypatch.setattr(
+            "IPython.display.display", lambda card, metadata: shown.append(card.data)
+        )
+        chapters.colophon(runs)
+        folder = tmp_path / "html"
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "notebooks/benchmark").mkdir(parents=True)
+        (folder / "index.html").write_text("<html></html>")
+        page = folder / "notebooks/benchmark/digits_vgg16.html"
+        page.write_text(f"<html><body>{shown[0]}</body></html>")
+        return folder
+
+    return make
+
+
+def test_page_of_a_run_of_some_size_passes(book, tmp_path, capsys):
+    folder = book([run(tmp_path, width=0.125, epochs=25)])
+    assert publication.check(folder) == 1
+    assert main(["publishable", str(folder)]) == 0
+    assert "1 executed pages may be published" in capsys.readouterr().out
+
+
+def test_page_of_a_smoke_run_does_not_pass(book, tmp_path, capsys):
+    smoke = run(tmp_path, width=0.0625, epochs=1, train_size=64)
+    assert smoke.experiment.scale == "smoke"
+    folder = book([run(tmp_path, width=0.125, epochs=25), smoke])
+    with pytest.raises(publication.PublicationError, match="1 runs of smoke scale"):
+        publication.check(folder)
+    assert main(["publishable", str(folder)]) == 1
+    message = capsys.readouterr().err
+    assert "notebooks/benchmark/digits_vgg16.html" in message
+    assert smoke.experiment.run_id in message
+
+
+def test_page_that_was_not_executed_to_its_end_does_not_pass(book):
+    folder = book([])
+    page = folder / "notebooks/benchmark/digits_vgg16.html"
+    page.write_text(re.sub(r' data-runs="[^"]*"', "", page.read_text()))
+    with pytest.raises(publication.PublicationError, match="executed to its end"):
+        publication.check(folder)
+
+
+def test_card_says_when_what_and_where(book, tmp_path):
+    one = run(tmp_path, width=0.125, epochs=25)
+    text = (book([one]) / "notebooks/benchmark/digits_vgg16.html").read_text()
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", text)
+    for words in (
+        one.experiment.run_id,
+        html.escape(chapters.SCALES["reduced"]),
+        "2026-11-24T12:00:00",
+        "commit 0000000000",
+        "keras 3.15.1",
+        "on cpu:0 (a processor)",
+        "numpy ",
+    ):
+        assert words in text
+    assert re.search(r"<dt>On</dt><dd>\d+ cores of .+?</dd>", text)
+    assert publication.shown_runs(text) == [
+        {"run_id": one.experiment.run_id, "scale": "reduced", "seconds": 150.0}
+    ]
+    assert publication.shown_runs("<p>nothing</p>") is None
+
+
+def test_what_is_no_book_is_named(tmp_path):
+    with pytest.raises(ValueError, match="must be a built book"):
+        publication.check(tmp_path)
