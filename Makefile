@@ -24,6 +24,10 @@ book: .venv/book  ## execute the chapters, train what they need, render the book
 	@$(SNAKEMAKE) --config profile=$(PROFILE)
 	@echo "The book is made. Open file://$(CURDIR)/_build/$(PROFILE)/html/index.html"
 
+.PHONY: pdf
+pdf: .venv/test book  ## the book as one printable PDF, made with Chromium
+	$(BIN)/python book/make_pdf.py _build/$(PROFILE)/html _build/$(PROFILE)/gravity-book.pdf
+
 .PHONY: test
 test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff check
