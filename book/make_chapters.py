@@ -31,6 +31,8 @@ source = "git+{url}@{branch}"
 if importlib.util.find_spec("gravity") is None:
     source = os.environ.get("GRAVITY_INSTALL", source)
     %pip install --quiet "gravity-optimizer @ {{source}}"
+# Keras wants TensorFlow, which a TPU's machine lacks: this makes it take JAX there.
+importlib.import_module("gravity.training")
 """
 
 
