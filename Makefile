@@ -32,6 +32,10 @@ study: .venv/book  ## train the runs of one study, STUDY=plateau for example
 publish-check: book  ## make the book; fail if it shows what must not be published
 	@$(BIN)/python -m gravity publishable _build/$(PROFILE)/html
 
+.PHONY: pdf
+pdf: .venv/test book  ## the book as one printable PDF, made with Chromium
+	$(BIN)/python book/make_pdf.py _build/$(PROFILE)/html _build/$(PROFILE)/gravity-book.pdf
+
 .PHONY: test
 test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff check
@@ -52,6 +56,28 @@ mutation: .venv/test  ## break each formula of kinematics.py; its tests must not
 .PHONY: chapters
 chapters: .venv/book  ## make the pair chapters anew from their template
 	$(BIN)/python book/make_chapters.py
+
+# What they show of training is stored in book/results.
+LIGHT := $(wildcard notebooks/derivation/*.ipynb)
+
+.PHONY: light
+light: .venv/bin/python  ## execute the chapters that need no training, in the environment as it is
+	@for chapter in $(LIGHT); do \
+		$(BIN)/python -m gravity execute $$chapter -o _build/light/$$(basename $$chapter) || exit 1; \
+	done
+
+.PHONY: newest
+newest: .venv/bin/python  ## install the newest Keras, TensorFlow and JAX in place of the pinned ones
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade \
+		--upgrade-strategy eager --editable ".[book,jax]" pytest hypothesis
+	$(BIN)/python -m pip list | grep -iE "^(keras|tensorflow|jax|numpy) "
+
+.PHONY: package
+package: .venv/bin/python  ## build what a release uploads to PyPI, and check it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 .PHONY: format
 format: .venv/test  ## bring the code into the project's style

@@ -1,10 +1,13 @@
 """Makes the pair chapters from their template, and every chapter's set-up cell.
 
 `--check` writes nothing and fails where a file isn't what it would be made.
+`--repository` and `--branch` move the book to another address: they write it into
+`_config.yml`, the one place where it is kept, and into every file that has a copy.
 """
 
 import argparse
 import copy
+import re
 import sys
 from pathlib import Path
 
@@ -28,13 +31,67 @@ source = "git+{url}@{branch}"
 if importlib.util.find_spec("gravity") is None:
     source = os.environ.get("GRAVITY_INSTALL", source)
     %pip install --quiet "gravity-optimizer @ {{source}}"
+# Keras wants TensorFlow, which a TPU's machine lacks: this makes it take JAX there.
+importlib.import_module("gravity.training")
 """
+
+
+# Colab opens notebooks from GitHub only.
+ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+(?<!\.git)")
+BRANCH = re.compile(r"\w[\w./-]*")
+# Files that tools and readers take as they are, so that they hold a copy.
+COPIES = (
+    *("*.md", "*.cff", ".zenodo.json", "pyproject.toml"),
+    *("book/**/*.md", ".github/**/*.yml"),
+)
+
+
+def repository() -> dict[str, str]:
+    """Return the repository's `url` and `branch` from `_config.yml`."""
+    return yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+
+
+def move(url: str, branch: str) -> None:
+    """Write another address into `_config.yml` and into every file with a copy.
+
+    Args:
+        url: the repository's, as `https://github.com/OWNER/NAME`.
+        branch: the branch that Colab opens and the set-up cells install from.
+
+    Raises:
+        ValueError: either has another form.
+    """
+    if not ADDRESS.fullmatch(url):
+        raise ValueError(
+            "Argument `repository` must be https://github.com/OWNER/NAME, since Colab "
+            f"opens notebooks from there. Received: repository={url}"
+        )
+    if not BRANCH.fullmatch(branch):
+        raise ValueError(
+            f"Argument `branch` must be a branch's name. Received: branch={branch}"
+        )
+    old = repository()
+    config = ROOT / "_config.yml"
+    text = config.read_text().replace(f"  url: {old['url']}\n", f"  url: {url}\n")
+    text = text.replace(f"\n  branch: {old['branch']}\n", f"\n  branch: {branch}\n")
+    config.write_text(text)
+    # The longer form first: it holds the branch.
+    slug, new = (each.removeprefix("https://github.com/") for each in (old["url"], url))
+    changes = {
+        f"{slug}/{kind}/{old['branch']}": f"{new}/{kind}/{branch}"
+        for kind in ("blob", "tree", "raw")
+    }
+    changes[slug] = new
+    for path in sorted({path for name in COPIES for path in ROOT.glob(name)}):
+        text = path.read_text()
+        if slug in text:
+            path.write_text(replace(text, changes))
+            print(f"moved: {path.relative_to(ROOT)}")
 
 
 def setup_cell() -> str:
     """Return the set-up cell, with the repository's address from `_config.yml`."""
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
-    return SETUP.format(**repository).rstrip()
+    return SETUP.format(**repository()).rstrip()
 
 
 def pair_chapter(template: nbformat.NotebookNode, pair: str, note: str) -> str:
@@ -94,7 +151,20 @@ def main() -> int:
     """Write the chapters, or compare them; 1 if a comparison found a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing")
-    check = parser.parse_args().check
+    parser.add_argument(
+        "--repository", metavar="URL", help="the book's new address on GitHub"
+    )
+    parser.add_argument("--branch", metavar="NAME", help="its new branch")
+    options = parser.parse_args()
+    check = options.check
+    if options.repository or options.branch:
+        if check:
+            parser.error("--check writes nothing; give it alone")
+        now = repository()
+        try:
+            move(options.repository or now["url"], options.branch or now["branch"])
+        except ValueError as error:
+            parser.error(str(error))
     stale = [
         (path, text)
         for path, text in wanted().items()

@@ -65,7 +65,7 @@ def check_parameters(namespace: Mapping[str, Any]) -> None:
         if name.isupper() and not name.startswith("_") and name not in declared:
             raise NameError(f"Unknown parameter {name}. Accepted are: {accepted}.")
     for name, kind in declared.items():
-        if not _is_a(namespace[name], kind):
+        if not fits(namespace[name], kind):
             raise TypeError(
                 f"Parameter {name} must be of type {_type_name(kind)}. "
                 f"Received: {name}={namespace[name]!r}. Accepted are: {accepted}."
@@ -76,11 +76,17 @@ def _type_name(kind: Any) -> str:
     return str(kind) if get_origin(kind) else kind.__name__
 
 
-def _is_a(value: object, kind: Any) -> bool:
+def fits(value: object, kind: Any) -> bool:
+    """Return whether a parameter's value is of its declared type.
+
+    Args:
+        value: the value.
+        kind: the type, as in `list[int]`; an integer passes for a `float`.
+    """
     container = get_origin(kind)
     if container is list:
         (inner,) = get_args(kind)
-        return isinstance(value, list) and all(_is_a(item, inner) for item in value)
+        return isinstance(value, list) and all(fits(item, inner) for item in value)
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, int | float if kind is float else container or kind)

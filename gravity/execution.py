@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gravity.chapters import COMPLETE
+from gravity.chapters import COMPLETE, fits
 
 
 class ChapterError(RuntimeError):
@@ -25,30 +25,41 @@ def parameters(notebook: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     return papermill.inspect_notebook(str(notebook))
 
 
-def parse(value: str, kind: str) -> Any:
-    """Return the value that a text of the command line stands for.
+_KINDS = {
+    "bool": bool,
+    "int": int,
+    "float": float,
+    "str": str,
+    "dict": dict,
+    "list[int]": list[int],
+    "list[float]": list[float],
+    "list[str]": list[str],
+}
+
+
+def parse(value: Any, kind: str) -> Any:
+    """Return a parameter's value as the built-in type that a notebook can be given.
 
     Args:
-        value: the text: a Python literal, or bare text for a `str`.
+        value: a text of the command line, which is a Python literal, or bare text for
+            a `str`; or the value itself, also as NumPy has it.
         kind: the parameter's declared type.
 
     Raises:
-        ValueError: the text isn't a literal of that type.
+        ValueError: the value isn't of that type, or a text no literal of it.
     """
-    if kind == "str":
-        return value
-    try:
-        literal = ast.literal_eval(
-            value.capitalize() if kind == "bool" else value.strip()
-        )
-        fits = type(literal).__name__ == kind.partition("[")[0]
-        if kind == "float":
-            return float(literal)
-    except (ValueError, SyntaxError, TypeError):
-        fits = False
-    if not fits:
+    literal = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, str) and kind != "str":
+        try:
+            literal = ast.literal_eval(
+                value.capitalize() if kind == "bool" else value.strip()
+            )
+        except (ValueError, SyntaxError):
+            literal = None
+    # Any type that a chapter declares beyond these is checked by the chapter.
+    if kind in _KINDS and not fits(literal, _KINDS[kind]):
         raise ValueError(f"must be of type {kind}. Received: {value}")
-    return literal
+    return float(literal) if kind == "float" else literal
 
 
 def execute(
@@ -66,19 +77,26 @@ def execute(
     Args:
         notebook: the chapter.
         output: where the executed copy goes; its folder is made.
-        values: parameters to set, by name; a string is read as the declared type.
+        values: parameters to set, by name. A string is read as the declared type, and
+            NumPy's numbers and arrays count as Python's.
         progress: whether to show a bar with a step a cell. Defaults to `True`.
 
     Returns:
         The path of the executed chapter.
 
     Raises:
-        ValueError: an unknown parameter or one of the wrong type, before anything ran.
+        ValueError: an unknown parameter or one of the wrong type, or an output that
+            would replace the chapter; nothing has run then.
         ChapterError: a cell failed, the kernel died, or the chapter ended early.
     """
     import nbformat
     import papermill
 
+    if Path(output).resolve() == Path(notebook).resolve():
+        raise ValueError(
+            "Argument `output` must be another file than the chapter. "
+            f"Received: output={output}"
+        )
     known = parameters(notebook)
     accepted = ", ".join(
         f"{name} ({entry['inferred_type_name']})" for name, entry in known.items()
@@ -91,8 +109,7 @@ def execute(
                 f"Accepted are: {accepted or 'none'}."
             )
         try:
-            kind = known[name]["inferred_type_name"]
-            checked[name] = parse(value, kind) if isinstance(value, str) else value
+            checked[name] = parse(value, known[name]["inferred_type_name"])
         except ValueError as error:
             raise ValueError(
                 f"Parameter {name} {error}. Accepted are: {accepted}."

@@ -536,12 +536,12 @@ def _learnt(run: Run) -> bool:
 
 def beta_is_best(stored: Sequence[Run]) -> Verdict:
     """Ask whether the paper's β has the smallest last training loss."""
-    default = OPTIMIZERS["gravity"]["beta"]
+    default = float(OPTIMIZERS["gravity"]["beta"])
     verdicts = []
     for group in _alike(stored, "beta"):
         losses: dict[int, dict[float, float]] = {}
         for run in group:
-            beta = run.experiment.arguments["beta"]
+            beta = float(run.experiment.arguments["beta"])
             losses.setdefault(run.experiment.seed, {})[beta] = run.history["loss"][-1]
         complete = [
             each for each in losses.values() if default in each and len(each) > 1

@@ -102,16 +102,19 @@ def default_roots() -> list[Path]:
     """Return the folders that runs are looked for in; the first is also written to.
 
     The environment variable `GRAVITY_RUNS` (paths separated as in `PATH`) decides. Else
-    a checkout of the book uses its `_build/runs` and reads `book/results` too, and an
-    installed package uses `gravity-runs`: in Colab on the Google Drive when it is
-    mounted, so that runs outlive the machine, else in the working folder.
+    a checkout of the book uses its `_build/runs` and reads `book/results` too. An
+    installed package reads the copy of these that it brings along, and uses
+    `gravity-runs`: in Colab on the Google Drive when it is mounted, so that runs
+    outlive the machine, else in the working folder.
     """
     if named := os.environ.get("GRAVITY_RUNS"):
         return [Path(root) for root in named.split(os.pathsep) if root]
     checkout = Path(__file__).resolve().parents[1]
     if (checkout / "book" / "results").is_dir():
         return [checkout / "_build" / "runs", checkout / "book" / "results"]
-    return [(DRIVE if DRIVE.is_dir() else Path()) / "gravity-runs"]
+    roots = [(DRIVE if DRIVE.is_dir() else Path()) / "gravity-runs"]
+    brought = Path(__file__).resolve().parent / "results"
+    return [*roots, brought] if brought.is_dir() else roots
 
 
 class RunStore:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 from make_datasets import write as write_datasets
 
 from gravity import chapters, runs
@@ -20,10 +21,20 @@ from gravity.experiment import Experiment
 from gravity.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAPTER = ROOT / "notebooks/benchmark/mnist_vgg16.ipynb"
+CHAPTER = "benchmark/mnist_vgg16"
+CHAPTERS = [
+    path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+    for path in sorted((ROOT / "notebooks").rglob("*.ipynb"))
+    if path.stem != "template"
+]
+# What a TPU runtime of Colab has of what chapters use; the last two execute them.
+SHIPPED = (
+    *("jax", "keras", "numpy", "matplotlib", "scipy", "sympy", "scikit-learn", "bokeh"),
+    *("optax", "ipykernel", "nbclient"),
+)
 # pytest.warns passes on the warnings that it wasn't asked for.
 pytestmark = pytest.mark.filterwarnings("ignore:Try . of 5:RuntimeWarning")
-# As a reader in a hurry would set them.
+# As a reader in a hurry would set them; all other chapters' values are the profile's.
 VALUES = {
     "WIDTH": 0.0625,
     "EPOCHS": 1,
@@ -31,6 +42,8 @@ VALUES = {
     "TRAIN_SIZE": 100,
     "OPTIMIZERS": ["gravity"],
 }
+SMOKE = yaml.safe_load((ROOT / "book/profiles/smoke.yaml").read_text())
+SMOKE |= {"mnist_vgg16": VALUES, "initial_velocity": {"WIDTH": 0.125}}
 # Packages of these names are not found, as if they were not installed.
 ABSENT = """
 import os, sys
@@ -50,6 +63,22 @@ notebook = nbformat.read(sys.argv[1], as_version=4)
 nbclient.NotebookClient(notebook, kernel_name="python3", timeout=None).execute()
 nbformat.write(notebook, sys.argv[2])
 """
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The package of this checkout, as `pip` installs it."""
+    source = tmp_path_factory.mktemp("source")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "gravity", source / "gravity", ignore=ignored)
+    shutil.copytree(ROOT / "book/results", source / "book/results")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*build, "--wheel-dir", source / "dist", source], check=True)
+    (path,) = (source / "dist").glob("*.whl")
+    return path
 
 
 @pytest.fixture
@@ -80,26 +109,28 @@ def environment(place, absent, **settings):
     }
 
 
-def edited_copy(place):
+def edited_copy(place, chapter):
     """The chapter with other values written into its parameters cell."""
-    notebook = nbformat.read(CHAPTER, as_version=4)
-    (cell,) = (
-        cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
-    )
-    for name, value in VALUES.items():
+    notebook = nbformat.read(ROOT / f"notebooks/{chapter}.ipynb", as_version=4)
+    for name, value in SMOKE.get(Path(chapter).name, {}).items():
+        (cell,) = (
+            cell
+            for cell in notebook.cells
+            if "parameters" in cell.metadata.get("tags", [])
+        )
         pattern = rf"^({name}: [^=]+=) .*?(  #)"
-        replacement = rf"\1 {json.dumps(value)}\2"
+        replacement = rf"\1 {value!r}\2"
         cell.source, count = re.subn(pattern, replacement, cell.source, flags=re.M)
         assert count == 1, name
     nbformat.write(notebook, place / "chapter.ipynb")
     return place / "chapter.ipynb"
 
 
-def run_chapter(place, python, absent=(), **settings):
-    """Execute the chapter in the empty folder; return its text and its run's record."""
+def run_chapter(place, python, chapter, absent=(), **settings):
+    """Execute a chapter in the empty folder; return its outputs."""
     executed = place / "executed.ipynb"
     done = subprocess.run(
-        [python, "-c", EXECUTE, edited_copy(place), executed],
+        [python, "-c", EXECUTE, edited_copy(place, chapter), executed],
         cwd=place / "work",
         env=environment(
             place,
@@ -118,6 +149,12 @@ def run_chapter(place, python, absent=(), **settings):
         for output in cell.outputs
     ]
     assert outputs[-1].metadata == chapters.COMPLETE
+    return outputs
+
+
+def run_pair(place, python, absent=(), **settings):
+    """Execute a pair's chapter; return its text and its run's provenance."""
+    outputs = run_chapter(place, python, CHAPTER, absent, **settings)
     drawings = [
         output.data["image/svg+xml"]
         for output in outputs
@@ -130,48 +167,73 @@ def run_chapter(place, python, absent=(), **settings):
     return text, json.loads(record.read_text())["provenance"]
 
 
-def test_chapter_runs_on_jax_without_tensorflow_papermill_or_a_checkout(place):
-    shutil.copytree(ROOT / "gravity", place / "packages/gravity")
-    text, made = run_chapter(
-        place, sys.executable, absent=("tensorflow", "torch", "papermill")
-    )
+def words(outputs):
+    """What a reader sees of outputs but for drawings."""
+    shown = [output.get("data", {}) for output in outputs]
+    texts = [data.get("text/markdown") or data.get("text/html", "") for data in shown]
+    return "\n".join(texts)
+
+
+NOT_ON_A_TPU = ("tensorflow", "torch", "papermill")
+
+
+def test_chapter_runs_on_jax_without_tensorflow_papermill_or_a_checkout(place, wheel):
+    shutil.unpack_archive(wheel, place / "packages", "zip")
+    text, made = run_pair(place, sys.executable, NOT_ON_A_TPU)
     assert made["backend"] == "jax"
     assert "tensorflow" not in made["versions"]
     assert "seed 0, on cpu:0" in text
 
 
-@pytest.mark.slow
-def test_set_up_cell_installs_gravity_and_nothing_else(place):
-    """An environment as Colab's TPU runtime has it, and a wheel of this checkout."""
-    python = place / "venv/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
-    packages = ("jax", "keras", "numpy", "matplotlib", "ipykernel", "nbclient")
+def test_chapter_without_any_framework_runs_alone(place, wheel):
+    shutil.unpack_archive(wheel, place / "packages", "zip")
+    absent = (*NOT_ON_A_TPU, "jax", "keras")
+    said = words(run_chapter(place, sys.executable, "derivation/learning_rate", absent))
+    assert "[the figure]" in said or "[Eq. 13]" in said
+    assert list((place / "work").iterdir()) == []
+
+
+def test_chapter_finds_the_runs_that_the_package_brings_along(place, wheel):
+    shutil.unpack_archive(wheel, place / "packages", "zip")
+    said = words(run_chapter(place, sys.executable, "benchmark/settings", NOT_ON_A_TPU))
+    assert "The others of the 18 tries stayed there" in said
+    # Nothing was trained.
+    assert not (place / "work/gravity-runs").exists()
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory):
+    """The Python of an environment as Colab's TPU runtime has it."""
+    folder = tmp_path_factory.mktemp("colab")
+    python = folder / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run(
-        [*pip, "install", *(f"{name}=={metadata.version(name)}" for name in packages)],
-        check=True,
-    )
-    source = place / "source"
-    shutil.copytree(ROOT / "gravity", source / "gravity")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    subprocess.run(
-        [*pip, "wheel", "--no-deps", "--wheel-dir", place, source], check=True
-    )
-    (wheel,) = place.glob("*.whl")
+    versions = (f"{name}=={metadata.version(name)}" for name in SHIPPED)
+    subprocess.run([*pip, "install", *versions], check=True)
+    return python
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_set_up_cell_installs_gravity_and_nothing_else(place, colab, wheel, chapter):
+    """Every chapter alone in an empty folder; the first cell installs the package."""
+    pip = [colab, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "uninstall", "--yes", "gravity-optimizer"], check=True)
     (place / "packages/sitecustomize.py").unlink()
+    before = subprocess.run([*pip, "freeze"], check=True, capture_output=True).stdout
+    assert not {b"tensorflow", b"papermill", b"torch", b"gravity-optimizer"} & {
+        line.partition(b"==")[0].partition(b" ")[0] for line in before.splitlines()
+    }
+    settings = {"GRAVITY_INSTALL": wheel.as_uri(), "PIP_NO_INDEX": "1"}
+    if chapter == CHAPTER:
+        text, made = run_pair(place, colab, **settings)
+        assert made["backend"] == "jax"
+        assert made["commit"] is None
+        assert "on cpu:0" in text
+    else:
+        run_chapter(place, colab, chapter, **settings)
     freeze = [*pip, "freeze", "--exclude", "gravity-optimizer"]
-    before = subprocess.run(freeze, check=True, capture_output=True).stdout
-    assert not {b"tensorflow", b"papermill", b"torch"} & set(
-        line.partition(b"==")[0] for line in before.splitlines()
-    )
-    text, made = run_chapter(
-        place, python, GRAVITY_INSTALL=wheel.as_uri(), PIP_NO_INDEX="1"
-    )
     assert subprocess.run(freeze, check=True, capture_output=True).stdout == before
-    assert made["backend"] == "jax"
-    assert made["commit"] is None
-    assert "on cpu:0" in text
 
 
 @pytest.mark.parametrize(
