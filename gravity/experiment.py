@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gravity import datasets, models
@@ -270,7 +270,12 @@ class Experiment:
         `data` is part of it for generated data and for text only; what the paper's runs
         don't have, when the run has it.
         """
-        description = {"training_rules": TRAINING_RULES, **asdict(self)}
+        description = {
+            "training_rules": TRAINING_RULES,
+            # `asdict` would take most of the time that listing the runs takes.
+            **{name: getattr(self, name) for name in self.__dataclass_fields__},
+            "arguments": dict(self.arguments),
+        }
         for name, default in _LEFT_OUT.items():
             if description[name] == default:
                 del description[name]

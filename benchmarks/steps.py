@@ -1,0 +1,285 @@
+"""Training steps of VGG16 in several frameworks, each in a process of its own.
+
+`compare` starts a worker for each, on as many cores as asked for, and has them train in
+turns. A worker reads the number of steps from its input, trains that many batches and
+answers with the seconds that one took.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BATCH = 128
+TURNS = 7
+# A step that takes longer than this is timed once and doesn't hold up the others.
+LONGEST = 8.0
+
+NEEDS = {
+    "train": "tensorflow",
+    "Gravity's update": "tensorflow",
+    "Keras on TensorFlow": "tensorflow",
+    "Keras on JAX": "jax",
+    "torch": "torch",
+    "torch, channels last": "torch",
+    "limit": "torch",
+}
+
+
+def compare(
+    width: float, threads: int, put: Callable[[str, Any], None], seconds: float
+) -> None:
+    """Put the time of a step for each peer, or why there is none.
+
+    Args:
+        width: of the network.
+        threads: the number of cores that a worker may use.
+        put: takes a peer's name and what was measured.
+        seconds: after which no turn begins.
+    """
+    deadline = time.perf_counter() + seconds
+    workers: dict[str, subprocess.Popen[str]] = {}
+    for name, package in NEEDS.items():
+        if importlib.util.find_spec(package) is None:
+            put(name, f"{package} isn't installed")
+        elif threads > (os.cpu_count() or 1):
+            put(name, "the machine has fewer cores")
+        else:
+            workers[name] = _start(name, width, threads)
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    counts: dict[str, int] = {}
+    try:
+        # One after the other, so that none compiles while another is timed.
+        for name in list(workers):
+            first = _ask(workers[name], 1)
+            again = _ask(workers[name], 1) if first is not None else None
+            if again is None:
+                put(name, "its process ended")
+                workers.pop(name)
+            elif again > LONGEST:
+                put(name, {"seconds": again, "turns": 1})
+                _stop(workers.pop(name))
+            else:
+                # About half a second a turn.
+                counts[name] = max(1, min(20, round(0.5 / again)))
+        for turn in range(TURNS):
+            for name in list(workers):
+                if turn and time.perf_counter() > deadline:
+                    return
+                taken = _ask(workers[name], counts[name])
+                if taken is None:
+                    put(name, "its process ended")
+                    workers.pop(name)
+                    continue
+                times[name].append(taken)
+                value = {"seconds": min(times[name]), "turns": len(times[name])}
+                put(name, value)
+    finally:
+        for worker in workers.values():
+            _stop(worker)
+
+
+def _start(name: str, width: float, threads: int) -> "subprocess.Popen[str]":
+    settings = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "jax" if name == "Keras on JAX" else "tensorflow",
+    }
+    # Plain Keras has what TensorFlow does of itself.
+    settings.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    return subprocess.Popen(
+        [sys.executable, __file__, name, str(width), str(threads)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=settings,
+    )
+
+
+def _ask(worker: "subprocess.Popen[str]", steps: int) -> float | None:
+    assert worker.stdin
+    assert worker.stdout
+    with contextlib.suppress(BrokenPipeError):
+        worker.stdin.write(f"{steps}\n")
+        worker.stdin.flush()
+        # Libraries may write there too.
+        for line in worker.stdout:
+            if line.startswith("seconds "):
+                return float(line.split()[1])
+    return None
+
+
+def _stop(worker: "subprocess.Popen[str]") -> None:
+    worker.kill()
+    worker.wait()
+
+
+def _experiment(width: float) -> Any:
+    from gravity.experiment import paper_experiment
+
+    return type(paper_experiment("cifar10", "vgg16", "gravity"))(
+        dataset="cifar10", architecture="vgg16", optimizer="gravity", width=width
+    )
+
+
+def _batches(count: int) -> tuple[Any, Any]:
+    import numpy as np
+
+    stream = np.random.default_rng(0)
+    images = stream.random((count * BATCH, 32, 32, 3), "float32")
+    return images, stream.integers(0, 10, count * BATCH, "int32")
+
+
+def _keras(name: str, width: float) -> Callable[[int], float]:
+    # On import, training sets what TensorFlow reads on its own.
+    ours = name == "train"
+    if ours:
+        from gravity import training
+    else:
+        from gravity import models
+    import keras
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.ends.append(time.perf_counter())
+
+    if ours:
+        model = training.create_model(_experiment(width))
+    else:
+        model = models.build("vgg16", (32, 32, 3), 10, width)
+        model.compile(
+            optimizer=keras.optimizers.Adam(),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+    clock = Clock()
+
+    def train(steps: int) -> float:
+        # From the end of one batch to the end of the last: `fit` itself takes time too.
+        images, labels = _batches(steps + 1)
+        clock.ends = []
+        model.fit(
+            images,
+            labels,
+            batch_size=BATCH,
+            shuffle=False,
+            verbose=0,
+            callbacks=[clock],
+        )
+        return (clock.ends[-1] - clock.ends[0]) / steps
+
+    return train
+
+
+def _gravitys_update(width: float) -> Callable[[int], float]:
+    from gravity import training
+
+    model = training.create_model(_experiment(width))
+    import tensorflow as tf
+
+    optimizer = model.optimizer
+    variables = model.trainable_variables
+    optimizer.build(variables)
+    gradients = [tf.random.normal(W.shape, stddev=0.01) for W in variables]
+    update = tf.function(lambda *grads: optimizer.apply(list(grads), variables))
+
+    def train(steps: int) -> float:
+        update(*gradients)
+        clock = time.perf_counter()
+        for _ in range(steps):
+            update(*gradients)
+        return (time.perf_counter() - clock) / steps
+
+    return train
+
+
+def _torch(width: float, last: bool, threads: int) -> Callable[[int], float]:
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(threads)
+    layers: list[nn.Module] = []
+    channels = 3
+    for count, outputs in zip((2, 2, 3, 3, 3), (64, 128, 256, 512, 512), strict=True):
+        for _ in range(count):
+            scaled = max(1, round(outputs * width))
+            layers += [nn.Conv2d(channels, scaled, 3, padding=1), nn.ReLU(True)]
+            channels = scaled
+        layers.append(nn.MaxPool2d(2))
+    units = max(1, round(4096 * width))
+    layers += [nn.Flatten(), nn.Linear(channels, units), nn.ReLU(True)]
+    layers += [nn.Linear(units, units), nn.ReLU(True), nn.Linear(units, 10)]
+    order = torch.channels_last if last else torch.contiguous_format
+    network = nn.Sequential(*layers).to(memory_format=order)
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+
+    def train(steps: int) -> float:
+        images, labels = _batches(1)
+        x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=order)
+        y = torch.from_numpy(labels).long()
+        clock = time.perf_counter()
+        for _ in range(steps):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(x), y).backward()
+            optimizer.step()
+        return (time.perf_counter() - clock) / steps
+
+    return train
+
+
+def _limit(width: float, threads: int) -> Callable[[int], float]:
+    """The step's multiplications at the speed of multiplying two large matrices."""
+    import torch
+
+    from gravity import models
+
+    torch.set_num_threads(threads)
+    side = 2048
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    c = torch.empty(side, side)
+    operations = BATCH * models.operations("vgg16", (32, 32, 3), 10, width)
+
+    def train(steps: int) -> float:
+        times = []
+        for _ in range(3):
+            clock = time.perf_counter()
+            torch.mm(a, b, out=c)
+            times.append(time.perf_counter() - clock)
+        return operations * min(times) / (2 * side**3)
+
+    return train
+
+
+def worker(name: str, width: float, threads: int) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))[:threads]
+        os.sched_setaffinity(0, cores)
+    train: Callable[[int], float]
+    if name == "limit":
+        train = _limit(width, threads)
+    elif name.startswith("torch"):
+        train = _torch(width, name != "torch", threads)
+    elif name == "Gravity's update":
+        train = _gravitys_update(width)
+    else:
+        train = _keras(name, width)
+    for line in sys.stdin:
+        print(f"seconds {train(int(line))}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    if len(sys.argv) == 4:
+        worker(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    else:
+        measured: dict[str, Any] = {}
+        compare(0.125, 1, measured.__setitem__, 60)
+        print(json.dumps(measured, indent=1))
