@@ -259,6 +259,8 @@ def tuning(
     batch_size: int = 16,
     validation_size: int = 360,
     alpha: float = 0.028,
+    starts: Sequence[str] = ("glorot", "he"),
+    optimizers: Sequence[str] = ("gravity", "sgd", "adam", "rmsprop"),
     seeds: Sequence[int] = (100, 101),
 ) -> Study:
     """Return six learning rates of each optimizer, judged on held-out images.
@@ -269,6 +271,8 @@ def tuning(
     Args:
         validation_size: training images that are held out; the test images aren't read.
         alpha: Gravity's α.
+        starts: kinds of initial weights.
+        optimizers: which to tune.
         seeds: others than those of `tuned`.
         dataset, architecture, width, epochs, batch_size: as in `plateau`.
     """
@@ -286,9 +290,9 @@ def tuning(
             validation_size=validation_size,
             initial_weights=start,
         )
-        for start in ("glorot", "he")
-        for optimizer, rates in _TRIES.items()
-        for rate in rates
+        for start in starts
+        for optimizer in optimizers
+        for rate in _TRIES[optimizer]
     }
 
 
