@@ -1,5 +1,7 @@
 """`gravity.chapters` and `gravity.execution`, on small real notebooks."""
 
+import re
+
 import nbformat
 import papermill
 import pytest
@@ -7,6 +9,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from gravity import chapters, execution
 from gravity.execution import ChapterError
+from gravity.experiment import Experiment
+from gravity.runs import METRICS, RunStore
 
 PARAMETERS = """\
 EPOCHS: int = 100  # passes over the training images
@@ -157,3 +161,55 @@ def test_parameters_are_read_with_their_meaning(chapter):
     assert found["SEEDS"]["inferred_type_name"] == "list[int]"
     assert found["SEEDS"]["default"] == "[0]"
     assert found["SEEDS"]["help"] == "one run each"
+
+
+@pytest.fixture
+def conditions(tmp_path):
+    """Runs of two conditions with five seeds, and of one with four."""
+    store = RunStore(tmp_path)
+    found = {}
+    for alpha, name, accuracies in (
+        (0.01, "one", [0.90, 0.91, 0.92, 0.93, 0.94]),
+        (0.02, "other", [0.80, 0.82, 0.81, 0.85, 0.83]),
+        (0.03, "few", [0.5, 0.5, 0.5, 0.5]),
+    ):
+        found[name] = [
+            store.save(
+                Experiment(
+                    dataset="digits",
+                    architecture="vgg16",
+                    optimizer="gravity",
+                    arguments={"alpha": alpha},
+                    epochs=1,
+                    seed=seed,
+                    weight_noise=0.05 if name == "few" else 0.0,
+                ),
+                {metric: [accuracy] for metric in METRICS},
+                {"seconds": 1.0},
+            )
+            for seed, accuracy in enumerate(accuracies)
+        ]
+    return found
+
+
+def test_differences_are_paired_and_in_points(conditions):
+    shown = chapters.differences(
+        conditions, [("one", "other"), ("one", "few"), ("other", "one")]
+    ).data
+    cells = re.findall("<t[dh][^>]*>([^<]*)</t", shown)[4:]
+    # By hand: 10, 9, 11, 8 and 11 points. Of the 32 ways to change their signs two have
+    # a mean as far out, and there are two comparisons.
+    assert cells[:2] == ["(one) minus (other)", "+9.8"]
+    assert cells[3] == cells[11] == "0.125"
+    low, high = map(float, cells[2].split(" to "))
+    assert 8 <= low < 9.8 < high <= 11
+    assert cells[4:8] == ["(one) minus (few)", "–", "too few seeds", "–"]
+    assert cells[9] == "-9.8"
+
+
+def test_card_shows_every_value_that_the_runs_have(conditions):
+    runs = [run for each in conditions.values() for run in each]
+    card = chapters.run_card(runs).data
+    assert "alpha = 0.01 or 0.02 or 0.03" in card
+    assert "Glorot, Glorot with noise of 0.05" in card
+    assert "learning_rate = 0.1," in card

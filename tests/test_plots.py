@@ -10,6 +10,7 @@ import pytest
 
 from gravity import plots
 from gravity.experiment import grid
+from gravity.findings import Finding
 from gravity.runs import METRICS, RunStore
 
 GRADIENTS = np.linspace(-6, 6, 241)
@@ -276,3 +277,57 @@ def test_every_optimizer_is_drawn_in_its_own_way():
     looks = list(plots.STYLES.values())
     assert len({look["color"] for look in looks}) == len(looks)
     assert "sgd" in plots.STYLES
+
+
+def test_conditions_show_every_seed_and_the_mean():
+    values = {"one": [1.0, 2.0, 6.0], "two": [4.0], "three": []}
+    figure = plots.conditions({"panel": values}, "Accuracy (%)", {"guessing": 10.0})
+    (axis,) = figure.axes
+    seeds = {
+        round(np.mean(line.get_ydata())): sorted(line.get_xdata())
+        for line in axis.lines
+        if line.get_marker() == "o"
+    }
+    assert seeds == {0: [1, 2, 6], 1: [4]}
+    bars = [line for line in axis.lines if line.get_marker() == "|"]
+    # Of one seed there is no mean to show.
+    assert [(float(*b.get_xdata()), float(*b.get_ydata())) for b in bars] == [(3, 0)]
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(values)
+    assert [line.get_xdata()[0] for line in axis.lines if line.get_ls() == "--"] == [10]
+
+
+def test_alpha_map_marks_the_best_and_draws_the_prediction():
+    losses = {(w, a): a + w for w in (0.25, 1.0) for a in (0.01, 0.02, 0.04)}
+    losses[1.0, 0.04] = math.nan
+    figure = plots.alpha_map(losses, {0.25: 0.02, 1.0: 0.01})
+    (axis,) = figure.axes
+    bold = {t.get_text() for t in axis.texts if t.get_fontweight() == "bold"}
+    assert bold == {"0.27", "1.01"}
+    assert [t.get_text() for t in axis.texts].count("diverged") == 1
+    (line,) = axis.lines
+    # From the second row, 0.02, to the first: four times the width, half the α.
+    np.testing.assert_allclose(line.get_ydata(), [1, 0])
+
+
+def test_map_of_nothing_says_so():
+    (axis,) = plots.alpha_map({}, {}).axes
+    assert "none here" in axis.texts[0].get_text()
+
+
+def test_findings_are_drawn_with_their_intervals():
+    def finding(estimate, low, high, unit):
+        return Finding("", "supported", "", estimate, low, high, unit, "", "")
+
+    figure = plots.findings(
+        [
+            finding(3.0, 1.0, 4.0, "points"),
+            finding(-0.4, -0.6, -0.2, ""),
+            finding(math.nan, math.nan, math.nan, ""),
+        ]
+    )
+    points, exponent = figure.axes
+    for axis, row, low, high in ((points, 0, 1.0, 4.0), (exponent, 1, -0.6, -0.2)):
+        bars = [line for line in axis.lines if list(line.get_ydata()) == [row, row]]
+        assert [list(bar.get_xdata()) for bar in bars] == [[low, high]]
+    assert [text.get_text().strip() for text in points.texts] == ["can't tell yet"]
+    assert not exponent.texts
