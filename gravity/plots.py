@@ -64,6 +64,8 @@ def set_style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
+            # The strongest first.
+            "axes.prop_cycle": mpl.cycler(color=[*COLORS[:2:-1], *COLORS[2:0:-1]]),
             "axes.axisbelow": True,
             "grid.color": "#DDDDDD",
             "grid.linewidth": 0.6,
