@@ -65,7 +65,7 @@ def set_style() -> None:
             "axes.spines.right": False,
             "axes.grid": True,
             # The strongest first.
-            "axes.prop_cycle": mpl.cycler(color=[*COLORS[:2:-1], *COLORS[2:0:-1]]),
+            "axes.prop_cycle": plt.cycler(color=[*COLORS[:2:-1], *COLORS[2:0:-1]]),
             "axes.axisbelow": True,
             "grid.color": "#DDDDDD",
             "grid.linewidth": 0.6,
