@@ -50,6 +50,19 @@ def test_every_difference_is_found():
 
 
 @pytest.mark.parametrize(
+    ("optimizer", "arguments"),
+    [
+        ("gravity", {"learning_rate", "alpha", "beta"}),
+        ("adam", {"learning_rate", "beta_1", "beta_2", "epsilon"}),
+        ("rmsprop", {"learning_rate", "rho", "momentum", "epsilon", "centered"}),
+    ],
+)
+def test_settings_are_those_that_section_3_3_states(optimizer, arguments):
+    found = audit.checks(replace(run(), optimizer=optimizer))
+    assert {c.setting for c in found} == {"dataset", "epochs", "outputs", *arguments}
+
+
+@pytest.mark.parametrize(
     ("stated", "stored", "answer"),
     [
         (7.5e-5, 0.0001, ROUNDED),
