@@ -526,8 +526,9 @@ def _libraries() -> Iterator[str]:
     """Python, and those libraries that computed something here, with versions."""
     yield f"Python {platform.python_version()}"
     for name in _LIBRARIES:
-        if name in sys.modules:
-            yield f"{name} {sys.modules[name].__version__}"
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version:
+            yield f"{name} {version}"
 
 
 _LIBRARIES = ("numpy", "sympy", "keras", "tensorflow", "jax", "optax", "torch")

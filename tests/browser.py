@@ -1,7 +1,8 @@
 """A real browser without network, for tests of what a reader sees.
 
-Chromium is the system's own, found on the path. Without one these tests are skipped;
-where the environment variable CI is set they fail instead.
+Chromium is the system's own, found on the path, else the one that Playwright installed.
+Without one these tests are skipped; where the environment variable CI is set they fail
+instead.
 """
 
 import os
@@ -27,7 +28,14 @@ def chromium() -> str:
         path = shutil.which(name)
         if path:
             return path
-    reason = f"no Chromium on the path: none of {', '.join(NAMES)}"
+    with sync_playwright() as playwright:
+        path = playwright.chromium.executable_path
+    if os.path.exists(path):
+        return path
+    reason = (
+        f"no Chromium: none of {', '.join(NAMES)} on the path, and none installed by "
+        "`playwright install chromium`"
+    )
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

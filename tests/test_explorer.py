@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import browser
+import mathjax
 import numpy as np
 import pytest
 import yaml
@@ -51,7 +52,11 @@ def built(tmp_path_factory):
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    return folder / f"_build/html/{CHAPTER}.html"
+    html = folder / "_build/html"
+    (html / "_static/mathjax").mkdir()
+    (package,) = mathjax.__path__
+    shutil.copy(f"{package}/static/mathjax/es5/tex-svg.js", html / "_static/mathjax")
+    return html / f"{CHAPTER}.html"
 
 
 @pytest.fixture(scope="module")

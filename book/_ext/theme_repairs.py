@@ -40,6 +40,8 @@ SUMMARY = re.compile(
     r"<details[^>]*>)<summary>"
 )
 
+TABLE = 'pst-scrollable-table-container" tabindex="0" role="group" aria-label="Table"'
+
 
 def repair_page(
     app: Sphinx,
@@ -67,6 +69,10 @@ def repair_files(app: Sphinx, exception: Exception | None) -> None:
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         repaired = SUMMARY.sub(r'\1<summary aria-label="Pages of \2">', text)
+        # What is scrolled must be reached with the keyboard.
+        repaired = repaired.replace(
+            'class="pst-scrollable-table-container"', f'class="{TABLE}'
+        )
         # Roles that HTML has no use for, and that are wrong where they stand.
         repaired = repaired.replace('role="list" class="citation-list"', "")
         repaired = repaired.replace(' role="doc-biblioentry"', "")
