@@ -33,7 +33,7 @@ TURNS = 7
 PACKAGES = ("tensorflow", "keras", "numpy", "torch", "jax", "pytorch_optimizer")
 # Seconds after which a part is stopped; together 15 minutes.
 LIMITS = {
-    "update": 120,
+    "update": 150,
     "step": 450,
     "start": 110,
     "growth": 120,
@@ -186,7 +186,9 @@ def step(results: Results) -> None:
     # The largest network takes its share of what the others leave.
     for number, (width, threads) in enumerate(configurations):
         left = deadline - time.perf_counter()
-        seconds = 60 if width < 1 else left / (len(configurations) - number)
+        seconds = (
+            LIMITS["step"] / 8 if width < 1 else left / (len(configurations) - number)
+        )
         name = f"width {width:g}, {threads} thread{'s' * (threads > 1)}"
         cases[name] = {"width": width, "threads": threads, "times": {}, "absent": {}}
 
@@ -369,8 +371,8 @@ def memory(results: Results) -> None:
         architecture="vgg16",
         optimizer="gravity",
         width=0.015625,
-        epochs=2,
-        batch_size=500,
+        epochs=1,
+        batch_size=1000,
     )
     stream = np.random.default_rng(0)
 
@@ -435,18 +437,19 @@ PARTS: dict[str, Callable[[Results], None]] = {
 }
 
 
-def measure(name: str, seconds: float) -> dict[str, Any]:
+def measure(name: str, seconds: float, patience: float) -> dict[str, Any]:
     """Return what a part measures within a time, run as a process of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "results.json"
         words = [sys.executable, __file__, str(file), "--run", name]
+        words += ["--patience", str(patience)]
         clock = time.perf_counter()
         with (Path(scratch) / "log").open("w+") as log:
             part = subprocess.Popen(
                 words, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
             )
             try:
-                state = "complete" if part.wait(seconds) == 0 else "failed"
+                state = "complete" if part.wait(seconds * patience) == 0 else "failed"
             except subprocess.TimeoutExpired:
                 state = "stopped at its time limit"
             # It leads a process group: nothing that it started outlives it.
@@ -493,9 +496,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="the JSON file to write or complete")
     parser.add_argument("--part", action="append", choices=PARTS, help="default: all")
+    parser.add_argument(
+        "--patience", type=float, default=1.0, help="multiplies all limits; default: 1"
+    )
     parser.add_argument("--run", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
+        for name in LIMITS:
+            LIMITS[name] *= options.patience
         PARTS[options.run](Results(options.output))
         return 0
     parts: dict[str, Any] = {}
@@ -503,7 +511,7 @@ def main() -> int:
         parts = json.loads(options.output.read_text())["parts"]
     report = {"about": about(), "parts": parts}
     for name in options.part or PARTS:
-        parts[name] = measure(name, LIMITS[name])
+        parts[name] = measure(name, LIMITS[name], options.patience)
         print(f"{name:12} {parts[name]['took']:6.0f} s  {parts[name]['state']}")
         draft = options.output.with_name(f".{options.output.name}")
         draft.write_text(json.dumps(report, indent=1) + "\n")
