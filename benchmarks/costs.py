@@ -118,27 +118,30 @@ def update(results: Results) -> None:
     if importlib.util.find_spec("torch"):
         steps |= _torch_updates(weights, gradients)
     results.put("numbers", sum(W.size for W in weights))
-    times = Results(results.path)
-    absent = []
-    for name, step in list(steps.items()):
-        try:
-            step()  # Compiles, and draws the initial state.
-            step()
-        except Exception as error:
-            absent.append(f"{name}: {type(error).__name__}")
-            del steps[name]
-    if importlib.util.find_spec("pytorch_optimizer") is None:
-        absent.append("pytorch_optimizer's Gravity: not installed")
-    results.put("absent", absent)
+    times: dict[str, Any] = {}
 
     def put(name: str, value: Any) -> None:
         times[name] = value
-        results.put("times", dict(times))
+        results.put("times", times)
 
+    absent = []
+    if importlib.util.find_spec("pytorch_optimizer") is None:
+        absent.append("pytorch_optimizer's Gravity: not installed")
+    for name, step in list(steps.items()):
+        try:
+            step()  # Compiles, and draws the initial state.
+        except Exception as error:
+            absent.append(f"{name}: {type(error).__name__}")
+            del steps[name]
+            continue
+        turns({name: step}, put, 1)
+    results.put("absent", absent)
     turns(steps, put, 15, 60)
 
 
 def _torch_updates(weights: Any, gradients: Any) -> dict[str, Callable[[], object]]:
+    # Its compiler would fork helpers, which a process with TensorFlow's threads can't.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     import torch
 
     from gravity.torch import Gravity
@@ -163,7 +166,6 @@ def _torch_updates(weights: Any, gradients: Any) -> dict[str, Callable[[], objec
     steps = {
         "limit": limit,
         "torch: Gravity": step(Gravity, seed=0),
-        "torch: Gravity, compiled": torch.compile(step(Gravity, seed=0)),
         "torch: Adam, foreach": step(optim.Adam, foreach=True),
         "torch: Adam, fused": step(optim.Adam, fused=True),
         "torch: SGD, foreach": step(optim.SGD, lr=0.01, momentum=0.9, foreach=True),
@@ -173,6 +175,8 @@ def _torch_updates(weights: Any, gradients: Any) -> dict[str, Callable[[], objec
         from pytorch_optimizer import Gravity as Other
 
         steps["pytorch_optimizer: Gravity"] = step(Other, lr=0.1)
+    # The last, as it takes the longest to prepare.
+    steps["torch: Gravity, compiled"] = torch.compile(step(Gravity, seed=0))
     return steps
 
 
