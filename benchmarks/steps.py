@@ -21,7 +21,7 @@ TURNS = 7
 # A step that takes longer than this is timed once and doesn't hold up the others.
 LONGEST = 8.0
 # Seconds after which a worker that doesn't answer is given up.
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 NEEDS = {
     "train": "tensorflow",
