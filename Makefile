@@ -49,6 +49,11 @@ test: .venv/test  ## style, types, tests; builds a small book on the way
 test-all: test  ## the above and the tests that take long
 	$(BIN)/pytest -m slow
 
+.PHONY: bench
+bench: .venv/test  ## measure time and memory, a quarter of an hour; leave the machine alone
+	$(BIN)/python benchmarks/costs.py gravity/costs.json
+	@echo "make book shows it in the chapter What it costs."
+
 .PHONY: mutation
 mutation: .venv/test  ## break each formula of kinematics.py; its tests must notice
 	$(BIN)/pytest -m slow -s tests/test_mutation.py

@@ -202,6 +202,7 @@ rule chapter:
         f"book/profiles/{PROFILE}.yaml",
         chapter_runs,
         [str(path) for path in sorted(Path("gravity").glob("*.py"))],
+        "gravity/costs.json",
         "gravity/tpu.json",
     output:
         SOURCE / "notebooks/{chapter}.ipynb",

@@ -33,7 +33,7 @@ TURNS = 7
 PACKAGES = ("tensorflow", "keras", "numpy", "torch", "jax", "pytorch_optimizer")
 # Seconds after which a part is stopped; together 15 minutes.
 LIMITS = {
-    "update": 120,
+    "update": 150,
     "step": 450,
     "start": 110,
     "growth": 120,
@@ -118,27 +118,30 @@ def update(results: Results) -> None:
     if importlib.util.find_spec("torch"):
         steps |= _torch_updates(weights, gradients)
     results.put("numbers", sum(W.size for W in weights))
-    times = Results(results.path)
-    absent = []
-    for name, step in list(steps.items()):
-        try:
-            step()  # Compiles, and draws the initial state.
-            step()
-        except Exception as error:
-            absent.append(f"{name}: {type(error).__name__}")
-            del steps[name]
-    if importlib.util.find_spec("pytorch_optimizer") is None:
-        absent.append("pytorch_optimizer's Gravity: not installed")
-    results.put("absent", absent)
+    times: dict[str, Any] = {}
 
     def put(name: str, value: Any) -> None:
         times[name] = value
-        results.put("times", dict(times))
+        results.put("times", times)
 
+    absent = []
+    if importlib.util.find_spec("pytorch_optimizer") is None:
+        absent.append("pytorch_optimizer's Gravity: not installed")
+    for name, step in list(steps.items()):
+        try:
+            step()  # Compiles, and draws the initial state.
+        except Exception as error:
+            absent.append(f"{name}: {type(error).__name__}")
+            del steps[name]
+            continue
+        turns({name: step}, put, 1)
+    results.put("absent", absent)
     turns(steps, put, 15, 60)
 
 
 def _torch_updates(weights: Any, gradients: Any) -> dict[str, Callable[[], object]]:
+    # Its compiler would fork helpers, which a process with TensorFlow's threads can't.
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     import torch
 
     from gravity.torch import Gravity
@@ -163,7 +166,6 @@ def _torch_updates(weights: Any, gradients: Any) -> dict[str, Callable[[], objec
     steps = {
         "limit": limit,
         "torch: Gravity": step(Gravity, seed=0),
-        "torch: Gravity, compiled": torch.compile(step(Gravity, seed=0)),
         "torch: Adam, foreach": step(optim.Adam, foreach=True),
         "torch: Adam, fused": step(optim.Adam, fused=True),
         "torch: SGD, foreach": step(optim.SGD, lr=0.01, momentum=0.9, foreach=True),
@@ -173,6 +175,8 @@ def _torch_updates(weights: Any, gradients: Any) -> dict[str, Callable[[], objec
         from pytorch_optimizer import Gravity as Other
 
         steps["pytorch_optimizer: Gravity"] = step(Other, lr=0.1)
+    # The last, as it takes the longest to prepare.
+    steps["torch: Gravity, compiled"] = torch.compile(step(Gravity, seed=0))
     return steps
 
 
@@ -186,7 +190,9 @@ def step(results: Results) -> None:
     # The largest network takes its share of what the others leave.
     for number, (width, threads) in enumerate(configurations):
         left = deadline - time.perf_counter()
-        seconds = 60 if width < 1 else left / (len(configurations) - number)
+        seconds = (
+            LIMITS["step"] / 8 if width < 1 else left / (len(configurations) - number)
+        )
         name = f"width {width:g}, {threads} thread{'s' * (threads > 1)}"
         cases[name] = {"width": width, "threads": threads, "times": {}, "absent": {}}
 
@@ -369,8 +375,8 @@ def memory(results: Results) -> None:
         architecture="vgg16",
         optimizer="gravity",
         width=0.015625,
-        epochs=2,
-        batch_size=500,
+        epochs=1,
+        batch_size=1000,
     )
     stream = np.random.default_rng(0)
 
@@ -435,18 +441,19 @@ PARTS: dict[str, Callable[[Results], None]] = {
 }
 
 
-def measure(name: str, seconds: float) -> dict[str, Any]:
+def measure(name: str, seconds: float, patience: float) -> dict[str, Any]:
     """Return what a part measures within a time, run as a process of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "results.json"
         words = [sys.executable, __file__, str(file), "--run", name]
+        words += ["--patience", str(patience)]
         clock = time.perf_counter()
         with (Path(scratch) / "log").open("w+") as log:
             part = subprocess.Popen(
                 words, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
             )
             try:
-                state = "complete" if part.wait(seconds) == 0 else "failed"
+                state = "complete" if part.wait(seconds * patience) == 0 else "failed"
             except subprocess.TimeoutExpired:
                 state = "stopped at its time limit"
             # It leads a process group: nothing that it started outlives it.
@@ -493,9 +500,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="the JSON file to write or complete")
     parser.add_argument("--part", action="append", choices=PARTS, help="default: all")
+    parser.add_argument(
+        "--patience", type=float, default=1.0, help="multiplies all limits; default: 1"
+    )
     parser.add_argument("--run", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
+        for name in LIMITS:
+            LIMITS[name] *= options.patience
         PARTS[options.run](Results(options.output))
         return 0
     parts: dict[str, Any] = {}
@@ -503,7 +515,7 @@ def main() -> int:
         parts = json.loads(options.output.read_text())["parts"]
     report = {"about": about(), "parts": parts}
     for name in options.part or PARTS:
-        parts[name] = measure(name, LIMITS[name])
+        parts[name] = measure(name, LIMITS[name], options.patience)
         print(f"{name:12} {parts[name]['took']:6.0f} s  {parts[name]['state']}")
         draft = options.output.with_name(f".{options.output.name}")
         draft.write_text(json.dumps(report, indent=1) + "\n")

@@ -5,12 +5,12 @@ turns. A worker reads the number of steps from its input, trains that many batch
 answers with the seconds that one took.
 """
 
-import contextlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +20,8 @@ BATCH = 128
 TURNS = 7
 # A step that takes longer than this is timed once and doesn't hold up the others.
 LONGEST = 8.0
+# Seconds after which a worker that doesn't answer is given up.
+PATIENCE = 240.0
 
 NEEDS = {
     "train": "tensorflow",
@@ -50,6 +52,9 @@ def compare(
             put(name, f"{package} isn't installed")
         elif threads > (os.cpu_count() or 1):
             put(name, "the machine has fewer cores")
+        elif name == "Keras on JAX" and threads == 1:
+            # Its client waits for a second thread of its own for ever.
+            put(name, "JAX doesn't run on one core alone")
         else:
             workers[name] = _start(name, width, threads)
     times: dict[str, list[float]] = {name: [] for name in workers}
@@ -60,7 +65,7 @@ def compare(
             first = _ask(workers[name], 1)
             again = _ask(workers[name], 1) if first is not None else None
             if again is None:
-                put(name, "its process ended")
+                put(name, "its process ended or didn't answer")
                 workers.pop(name)
             elif again > LONGEST:
                 put(name, {"seconds": again, "turns": 1})
@@ -74,7 +79,7 @@ def compare(
                     return
                 taken = _ask(workers[name], counts[name])
                 if taken is None:
-                    put(name, "its process ended")
+                    put(name, "its process ended or didn't answer")
                     workers.pop(name)
                     continue
                 times[name].append(taken)
@@ -107,13 +112,20 @@ def _start(name: str, width: float, threads: int) -> "subprocess.Popen[str]":
 def _ask(worker: "subprocess.Popen[str]", steps: int) -> float | None:
     assert worker.stdin
     assert worker.stdout
-    with contextlib.suppress(BrokenPipeError):
+    # Killed, it answers with the end of its output.
+    timer = threading.Timer(PATIENCE, worker.kill)
+    timer.start()
+    try:
         worker.stdin.write(f"{steps}\n")
         worker.stdin.flush()
         # Libraries may write there too.
         for line in worker.stdout:
             if line.startswith("seconds "):
                 return float(line.split()[1])
+    except BrokenPipeError:
+        pass
+    finally:
+        timer.cancel()
     return None
 
 

@@ -124,6 +124,19 @@ def test_failure_while_writing_leaves_nothing(store, monkeypatch):
     assert os.listdir(store.roots[0]) == []
 
 
+def test_finding_some_runs_does_not_read_the_others(store):
+    wanted = [dataclasses.replace(EXPERIMENT, seed=seed) for seed in range(3)]
+    others = [dataclasses.replace(EXPERIMENT, seed=seed) for seed in range(3, 9)]
+    for experiment in (*wanted, *others):
+        store.save(experiment, HISTORY, {})
+    for experiment in others:
+        (store.roots[0] / experiment.run_id / "run.json").write_text("not JSON")
+    found = store.find_all(wanted)
+    assert [run.experiment for run in found] == wanted
+    with pytest.raises(RunStoreError):
+        list(store)
+
+
 def _save_many(root, count):
     store = RunStore(root)
     for seed in range(count):
