@@ -62,8 +62,9 @@ def checks(run: Published) -> list[Check]:
     """
     key = (run.dataset, run.architecture, run.optimizer)
     spec = DATASETS[run.dataset]
+    title = _plain(spec.real_title)
     found = [
-        Check(key, "dataset", _plain(spec.title), _plain(run.declared_dataset) or None),
+        Check(key, "dataset", title, _plain(run.declared_dataset) or None),
         Check(key, "epochs", Experiment.epochs, run.epochs),
         Check(key, "outputs", spec.classes, run.output_units),
     ]

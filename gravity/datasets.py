@@ -147,6 +147,11 @@ class Spec:
     data: str = OFFICIAL
 
     @property
+    def real_title(self) -> str:
+        """The title of the data that generated ones stand for."""
+        return self.title.removesuffix(GENERATED)
+
+    @property
     def is_text(self) -> bool:
         """Whether it is text rather than images."""
         return len(self.shape) == 1

@@ -336,7 +336,7 @@ class Experiment:
     @property
     def dataset_title(self) -> str:
         """The dataset as a reader would name it; generated data are called so."""
-        title = datasets.DATASETS[self.dataset].title.removesuffix(datasets.GENERATED)
+        title = datasets.DATASETS[self.dataset].real_title
         return title + (datasets.GENERATED if self.is_generated else "")
 
     @property

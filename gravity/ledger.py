@@ -331,7 +331,7 @@ def alpha_sets_the_first_step() -> Verdict:
 
 
 def _title(pair: Pair) -> str:
-    return f"{DATASETS[pair[0]].title} × {TITLES[pair[1]]}"
+    return f"{DATASETS[pair[0]].real_title} × {TITLES[pair[1]]}"
 
 
 def _of(pair: Pair, evidence: Evidence) -> dict[str, History]:

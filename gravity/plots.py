@@ -155,7 +155,7 @@ def by_pair(
         axis.set_xlabel(label)
     axes[0, 0].set_yticks(
         range(len(pairs)),
-        [f"{DATASETS[one].title} × {TITLES[two]}" for one, two in pairs],
+        [f"{DATASETS[one].real_title} × {TITLES[two]}" for one, two in pairs],
     )
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()
