@@ -410,7 +410,7 @@ def findings_list(results: Sequence["Finding"]) -> "Markdown":
     """Return the findings as a numbered list, each with a link to its figure."""
     lines = [
         f"{number}. **{one.answer.capitalize()}.** {one.hypothesis} {one.sentence} "
-        f"[The figure](../{one.page}#{one.figure})"
+        f"[The figure](#{one.figure})"
         for number, one in enumerate(results, start=1)
     ]
     return say("\n".join(lines))

@@ -34,19 +34,15 @@ class Variant(Gravity):
     r"""Gravity with another bound on the step, or another moving average.
 
     Where Gravity computes $\zeta = G / (1 + (G / m)^2)$ with $m = 1 / \max|G|$, this
-    takes another m, with k for `factor`:
+    takes another m, with k for `factor`, by `bound`:
 
-    ============= ==================================================================
-    `bound`       what it does
-    ============= ==================================================================
-    `paper`       m = 1 / (k max|G|); with k = 1 it is Gravity
-    `none`        no bound: ζ = G
-    `max`         m = k max|G|
-    `rms`         m = k times the root mean square of G
-    `running_max` m = k times a running average of max|G|, of decay 0.9
-    `running_rms` m = k times the root of a running average of the mean of G²
-    `clip`        ζ = G, scaled down where its norm exceeds k
-    ============= ==================================================================
+    - `paper`: m = 1 / (k max abs(G)); with k = 1 it is Gravity.
+    - `none`: no bound, ζ = G.
+    - `max`: m = k max abs(G).
+    - `rms`: m = k times the root mean square of G.
+    - `running_max`: m = k times a running average of max abs(G), of decay 0.9.
+    - `running_rms`: m = k times the root of a running average of the mean of G².
+    - `clip`: ζ = G, scaled down where its norm exceeds k.
 
     All but `paper` and `clip` are free of units: a loss in other units, with the
     learning rate to match, changes nothing.
@@ -172,7 +168,7 @@ class Recorder(Gravity):
     """Gravity that keeps how large the last gradient of every variable was.
 
     After each update `recorded` has a row for every variable and in it the `SIZES`: the
-    largest |G|, the sum of G², and the sum of (G - ζ)², by which the step departs from
+    largest abs(G), the sum of G², and the sum of (G - ζ)², by which the step departs from
     one that is proportional to the gradient.
     """
 

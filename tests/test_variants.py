@@ -23,7 +23,7 @@ def train(optimizer, gradients=GRADIENTS):
 
 
 def reference(bound, factor=1.0, average="paper", scale=1.0, alpha=0.02):
-    """What the table in the docstring of `Variant` says, in plain NumPy."""
+    """What the docstring of `Variant` says, in plain NumPy."""
     from gravity.shared import initial_velocity
 
     weights = [w.copy() for w in WEIGHTS]
@@ -64,7 +64,7 @@ def test_unchanged_it_is_gravity():
 
 @pytest.mark.parametrize("average", AVERAGES)
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_each_bound_is_what_the_table_says(bound, average):
+def test_each_bound_is_what_the_docstring_says(bound, average):
     settings = {"factor": 1.5, "average": average}
     ours = train(
         Variant(alpha=0.02, seed=5, bound=bound, gradient_scale=2.0, **settings)
