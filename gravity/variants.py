@@ -168,8 +168,8 @@ class Recorder(Gravity):
     """Gravity that keeps how large the last gradient of every variable was.
 
     After each update `recorded` has a row for every variable and in it the `SIZES`: the
-    largest abs(G), the sum of G², and the sum of (G - ζ)², by which the step departs from
-    one that is proportional to the gradient.
+    largest abs(G), the sum of G², and the sum of (G - ζ)², by which the step departs
+    from one that is proportional to the gradient.
     """
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
