@@ -41,7 +41,7 @@ test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n $(CORES) --dist loadfile -m "not slow"
+	$(BIN)/pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder -m "not slow"
 	KERAS_BACKEND=jax $(BIN)/pytest tests/test_optimizer.py
 	KERAS_BACKEND=torch $(BIN)/pytest tests/test_optimizer.py
 

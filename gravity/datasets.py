@@ -789,7 +789,7 @@ _MNIST_SPEC = Spec(
     ),
 )
 
-_OFFICIAL: Mapping[str, Spec] = {
+OFFICIAL_DATASETS: Mapping[str, Spec] = {
     "digits": Spec("Digits", (8, 8, 1), 10, 1437, 360, _parse_digits),
     "mnist": replace(
         _MNIST_SPEC,
@@ -844,6 +844,7 @@ _OFFICIAL: Mapping[str, Spec] = {
         data=_topics_data(),
     ),
 }
+"""All datasets as they are where no data are generated."""
 
 
 def _with_generated(
@@ -899,7 +900,7 @@ def _generated(spec: Spec, entry: Mapping[str, Any], folder: Path) -> Spec:
     )
 
 
-DATASETS = _with_generated(_OFFICIAL, os.environ.get("GRAVITY_DATA_MANIFEST"))
+DATASETS = _with_generated(OFFICIAL_DATASETS, os.environ.get("GRAVITY_DATA_MANIFEST"))
 """What can be loaded. All but the digits and the text have the shapes, classes and
 sizes of Table 3, whose images per class are `train_size / classes` (MNIST's classes
 differ a little)."""

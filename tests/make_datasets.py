@@ -155,7 +155,7 @@ def files(seed=0):
     rng = np.random.default_rng(seed)
     made = {}
     for name in ("mnist", "fashion_mnist"):
-        official = datasets._OFFICIAL[name].files
+        official = datasets.OFFICIAL_DATASETS[name].files
         contents = idx_files(arrays(rng, 10, (28, 28)))
         made |= dict(zip([file.path for file in official], contents, strict=True))
     cifar10 = cifar10_members(*arrays(rng, 10, (32, 32, 3)))
@@ -184,7 +184,7 @@ def write(folder, seed=0):
                 for file in spec.files
             },
         }
-        for name, spec in datasets._OFFICIAL.items()
+        for name, spec in datasets.OFFICIAL_DATASETS.items()
         if spec.files
     }
     manifest = folder / "manifest.json"

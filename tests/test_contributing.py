@@ -99,7 +99,7 @@ def test_optimizer_is_added(copied):
     drawn = subprocess.run(
         [sys.executable, "-c", code], cwd=copied, capture_output=True, text=True
     )
-    assert drawn.stdout == "['Nadam', '#E69F00']\n", drawn.stderr
+    assert drawn.stdout == "['Nadam', '#56B4E9']\n", drawn.stderr
 
 
 def test_dataset_is_added(copied):

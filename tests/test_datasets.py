@@ -1199,22 +1199,28 @@ def manifest(tmp_path_factory):
 
 
 def generated(manifest):
-    return datasets._with_generated(datasets._OFFICIAL, str(manifest))
+    return datasets._with_generated(datasets.OFFICIAL_DATASETS, str(manifest))
 
 
 def test_official_datasets_need_no_manifest():
-    assert datasets._with_generated(datasets._OFFICIAL, None) is datasets._OFFICIAL
-    assert datasets._with_generated(datasets._OFFICIAL, "") is datasets._OFFICIAL
+    assert (
+        datasets._with_generated(datasets.OFFICIAL_DATASETS, None)
+        is datasets.OFFICIAL_DATASETS
+    )
+    assert (
+        datasets._with_generated(datasets.OFFICIAL_DATASETS, "")
+        is datasets.OFFICIAL_DATASETS
+    )
 
 
 def test_generated_datasets_load_and_say_so(manifest, monkeypatch, tmp_path):
     specs = generated(manifest)
     monkeypatch.setattr(datasets, "DATASETS", specs)
-    assert list(specs) == list(datasets._OFFICIAL)
-    assert specs["digits"] is datasets._OFFICIAL["digits"]
+    assert list(specs) == list(datasets.OFFICIAL_DATASETS)
+    assert specs["digits"] is datasets.OFFICIAL_DATASETS["digits"]
     before = sorted(manifest.parent.rglob("*"))
     for name in TABLE_3:
-        official = datasets._OFFICIAL[name]
+        official = datasets.OFFICIAL_DATASETS[name]
         dataset = datasets.load(name, cache=tmp_path / "cache")
         assert dataset.x_train.shape == (200, *official.shape)
         assert dataset.x_test.shape == (100, *official.shape)

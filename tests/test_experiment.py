@@ -251,7 +251,7 @@ def test_runs_on_official_data_keep_their_names(name):
 @pytest.fixture
 def generated(tmp_path, monkeypatch):
     manifest = make_datasets.write(tmp_path / "generated")
-    specs = datasets._with_generated(datasets._OFFICIAL, str(manifest))
+    specs = datasets._with_generated(datasets.OFFICIAL_DATASETS, str(manifest))
     monkeypatch.setattr(datasets, "DATASETS", specs)
     return specs
 
@@ -265,7 +265,7 @@ def test_run_on_generated_data_passes_for_no_other(generated, monkeypatch):
     assert made.run_id.startswith("generated-mnist-vgg16-adam-")
     other = dataclasses.replace(made, data="generated-000000000000")
     with monkeypatch.context() as patch:
-        patch.setattr(datasets, "DATASETS", datasets._OFFICIAL)
+        patch.setattr(datasets, "DATASETS", datasets.OFFICIAL_DATASETS)
         real = paper_experiment("mnist", "vgg16", "adam")
         assert (real.scale, real.is_papers) == ("paper", True)
         # The rest of the name is another too.
@@ -281,7 +281,7 @@ def test_descriptions_mean_the_same_with_and_without_a_manifest(generated, monke
     made = Experiment(dataset="mnist", architecture="vgg16", optimizer="adam")
     assert Experiment.from_description(made.describe()) == made
     with monkeypatch.context() as patch:
-        patch.setattr(datasets, "DATASETS", datasets._OFFICIAL)
+        patch.setattr(datasets, "DATASETS", datasets.OFFICIAL_DATASETS)
         elsewhere = Experiment.from_description(made.describe())
         assert elsewhere.run_id == made.run_id
         assert elsewhere.title == made.title

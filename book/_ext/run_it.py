@@ -177,7 +177,7 @@ def paper_minutes_on_tpu(
     seconds = 0.0
     for optimizer in ("gravity", "adam", "rmsprop"):
         step = compiled["steps"][f"cifar10-{architecture}-{optimizer}"]
-        steps = datasets.DATASETS[dataset].train_size // step["batch_size"]
+        steps = datasets.OFFICIAL_DATASETS[dataset].train_size // step["batch_size"]
         seconds += (
             100
             * steps
