@@ -141,6 +141,10 @@ def violations(chromium, path, scheme, width):
         opened.evaluate("async () => { await window.MathJax?.startup?.promise }")
         if path.stem == "explorer":
             opened.locator(".noUi-handle[aria-label]").first.wait_for()
+        # What unfolds fades in, and is faint on the way.
+        opened.wait_for_function(
+            "document.getAnimations().every(one => one.playState != 'running')"
+        )
         found = Axe().run(opened).response["violations"]
         return [
             (path.stem, scheme, width, one["id"], node["html"][:300])
