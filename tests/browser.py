@@ -91,7 +91,11 @@ def open_page(
     )
     page.on(
         "requestfailed",
-        lambda request: page.problems.append(f"failed request for {request.url}"),
+        # One that is given up because the page is left has failed in nothing.
+        lambda request: (
+            request.failure == "net::ERR_ABORTED"
+            or page.problems.append(f"failed request for {request.url}")
+        ),
     )
     page.on(
         "request",
