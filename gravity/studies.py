@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,22 +27,29 @@ adds up to, at β = 0.9 and from t = 0 (1.9155, rounded)."""
 _RATES: Mapping[str, float] = {"adam": 2.5e-4, "rmsprop": 1.8e-4}
 
 
-def _condition(
-    optimizer: str,
-    arguments: Mapping[str, Argument],
-    seeds: Iterable[int],
+# What sets a condition apart: the optimizer, its arguments, and anything else that
+# `Experiment` takes.
+_Condition = tuple[str, Mapping[str, Argument], Mapping[str, Any]]
+
+
+def _study(
+    conditions: Mapping[str, _Condition],
     dataset: str,
     architecture: str,
-    **scale: Any,
-) -> list[Experiment]:
-    return grid(
-        dataset,
-        architecture,
-        optimizers=[optimizer],
-        arguments={optimizer: arguments},
-        seeds=seeds,
-        **scale,
-    )
+    **shared: Any,
+) -> Study:
+    """Return the experiments of conditions that share everything else."""
+    return {
+        name: grid(
+            dataset,
+            architecture,
+            optimizers=[optimizer],
+            arguments={optimizer: arguments},
+            **shared,
+            **changes,
+        )
+        for name, (optimizer, arguments, changes) in conditions.items()
+    }
 
 
 def plateau(
@@ -81,23 +88,22 @@ def plateau(
         "Adam": ("adam", {"learning_rate": rates["adam"]}),
         "RMSprop": ("rmsprop", {"learning_rate": rates["rmsprop"]}),
     }
-    return {
-        f"{title}, {start}": _condition(
-            optimizer,
-            arguments,
-            seeds,
-            dataset,
-            architecture,
-            width=width,
-            epochs=epochs,
-            batch_size=batch_size,
-            train_size=train_size,
-            **changes,
-        )
+    conditions: dict[str, _Condition] = {
+        f"{title}, {start}": (optimizer, arguments, changes)
         for title, (optimizer, arguments) in optimizers.items()
         for start, changes in starts.items()
         if (title, start) != ("Gravity", "Glorot + noise")
     }
+    return _study(
+        conditions,
+        dataset,
+        architecture,
+        seeds=seeds,
+        width=width,
+        epochs=epochs,
+        batch_size=batch_size,
+        train_size=train_size,
+    )
 
 
 def parts(
@@ -124,7 +130,7 @@ def parts(
     """
     descent = {"learning_rate": 0.01, "momentum": 0.9}
     own: dict[str, Argument] = {"alpha": alpha}
-    conditions: dict[str, tuple[str, Mapping[str, Argument], dict[str, float]]] = {
+    conditions: dict[str, _Condition] = {
         "Gravity": ("gravity", own, {}),
         "no bound": ("variant", {**own, "bound": "none"}, {}),
         "constant β": ("variant", {**own, "average": "constant"}, {}),
@@ -133,21 +139,16 @@ def parts(
         "SGD": ("sgd", descent, {}),
         "SGD + noise": ("sgd", descent, {"weight_noise": PUSH * alpha}),
     }
-    return {
-        title: _condition(
-            optimizer,
-            arguments,
-            seeds,
-            dataset,
-            architecture,
-            width=width,
-            epochs=epochs,
-            batch_size=batch_size,
-            train_size=train_size,
-            **changes,
-        )
-        for title, (optimizer, arguments, changes) in conditions.items()
-    }
+    return _study(
+        conditions,
+        dataset,
+        architecture,
+        seeds=seeds,
+        width=width,
+        epochs=epochs,
+        batch_size=batch_size,
+        train_size=train_size,
+    )
 
 
 def width_map(
@@ -169,21 +170,20 @@ def width_map(
         alphas: values of α.
         dataset, architecture, epochs, batch_size, train_size, seeds: as in `plateau`.
     """
-    return {
-        f"{width} {alpha}": _condition(
-            "gravity",
-            {"alpha": alpha},
-            seeds,
-            dataset,
-            architecture,
-            width=width,
-            epochs=epochs,
-            batch_size=batch_size,
-            train_size=train_size,
-        )
+    conditions: dict[str, _Condition] = {
+        f"{width} {alpha}": ("gravity", {"alpha": alpha}, {"width": width})
         for width in widths
         for alpha in alphas
     }
+    return _study(
+        conditions,
+        dataset,
+        architecture,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        train_size=train_size,
+    )
 
 
 def bounds(
@@ -218,8 +218,8 @@ def bounds(
     }
     # Free of units: the same at every scale, up to rounding; a test has that.
     free = ("none", "max", "rms", "running_max", "running_rms")
-    return {
-        f"{bound} {scale}": _condition(
+    conditions: dict[str, _Condition] = {
+        f"{bound} {scale}": (
             "variant",
             {
                 "alpha": alpha,
@@ -227,18 +227,22 @@ def bounds(
                 "factor": factor,
                 "gradient_scale": scale,
             },
-            seeds,
-            dataset,
-            architecture,
-            width=width,
-            epochs=epochs,
-            batch_size=batch_size,
-            train_size=train_size,
+            {},
         )
         for bound, factor in factors.items()
         for scale in scales
         if bound not in free or scale == 1.0
     }
+    return _study(
+        conditions,
+        dataset,
+        architecture,
+        seeds=seeds,
+        width=width,
+        epochs=epochs,
+        batch_size=batch_size,
+        train_size=train_size,
+    )
 
 
 # Half a power of ten apart, but for SGD and Gravity, whose rates go up to the largest
@@ -276,24 +280,27 @@ def tuning(
         seeds: others than those of `tuned`.
         dataset, architecture, width, epochs, batch_size: as in `plateau`.
     """
-    return {
-        f"{start} {optimizer} {rate}": _condition(
+    conditions: dict[str, _Condition] = {
+        f"{start} {optimizer} {rate}": (
             optimizer,
             {"learning_rate": rate}
             | ({"alpha": alpha} if optimizer == "gravity" else {}),
-            seeds,
-            dataset,
-            architecture,
-            width=width,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_size=validation_size,
-            initial_weights=start,
+            {"initial_weights": start},
         )
         for start in starts
         for optimizer in optimizers
         for rate in _TRIES[optimizer]
     }
+    return _study(
+        conditions,
+        dataset,
+        architecture,
+        seeds=seeds,
+        width=width,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation_size=validation_size,
+    )
 
 
 SIZE_COLUMNS = ("step", "loss", "smallest", "median", "largest", "departure")
