@@ -475,8 +475,7 @@ def measure(name: str, seconds: float, patience: float) -> dict[str, Any]:
 
 def about() -> dict[str, Any]:
     """Return the machine and the versions that everything is measured with."""
-    from update_frameworks import processor
-
+    from gravity.machine import processor
     from gravity.runs import code_version
 
     return {

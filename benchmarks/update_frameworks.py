@@ -13,13 +13,14 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+
+from gravity.machine import processor
 
 CONVOLUTIONS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 DENSE = (4096, 4096, 10)
@@ -120,16 +121,6 @@ def smallest_times(
             step()
             times[name].append(time.perf_counter() - start)
     return {name: min(values) for name, values in times.items()}
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
