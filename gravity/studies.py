@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gravity import models
+from gravity.datasets import DATASETS
 from gravity.experiment import Argument, Experiment, grid
+from gravity.initialization import PUSH, suggest_alpha
 from gravity.runs import Run, RunStore, write_durably
 
 Study = dict[str, list[Experiment]]
 """Experiments by condition, one for each seed, in the order of the seeds."""
-
-PUSH = 1.92
-"""In units of α, the standard deviation of the displacement that the initial velocity
-adds up to, at β = 0.9 and from t = 0 (1.9155, rounded)."""
 
 # Of Adam and RMSprop on digits: what the settings study chose for VGG16.
 _RATES: Mapping[str, float] = {"adam": 2.5e-4, "rmsprop": 1.8e-4}
@@ -72,7 +71,8 @@ def plateau(
     Args:
         dataset, architecture, width, epochs, batch_size, train_size: as in
             `Experiment`.
-        alpha: Gravity's α; the noise has a standard deviation of `PUSH` times α.
+        alpha: Gravity's α; the noise has a standard deviation of
+            `gravity.initialization.PUSH` times α.
         rates: the learning rates of Adam and RMSprop.
         seeds: at least one.
     """
@@ -138,6 +138,61 @@ def parts(
         "no push": ("gravity", {"alpha": 0.0}, {}),
         "SGD": ("sgd", descent, {}),
         "SGD + noise": ("sgd", descent, {"weight_noise": PUSH * alpha}),
+    }
+    return _study(
+        conditions,
+        dataset,
+        architecture,
+        seeds=seeds,
+        width=width,
+        epochs=epochs,
+        batch_size=batch_size,
+        train_size=train_size,
+    )
+
+
+def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study:
+    """Return `parts` on other images: a subset of Fashion-MNIST, twice the width.
+
+    Args:
+        seeds: as in `plateau`.
+    """
+    return parts(
+        "fashion_mnist",
+        width=0.25,
+        epochs=4,
+        batch_size=32,
+        train_size=10_000,
+        alpha=0.02,
+        seeds=seeds,
+    )
+
+
+def advice(
+    dataset: str = "digits",
+    architecture: str = "vgg19",
+    width: float = 0.125,
+    epochs: int = 25,
+    batch_size: int = 16,
+    train_size: int | None = None,
+    multiples: Sequence[float] = (0.5, 1.0, 2.0),
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+) -> Study:
+    """Return Gravity with the α that `gravity.initialization.suggest_alpha` suggests.
+
+    And with multiples of it, which name the conditions.
+
+    Args:
+        multiples: of the suggested α, which is rounded to three decimals.
+        dataset, architecture, width, epochs, batch_size, train_size, seeds: as in
+            `plateau`.
+    """
+    spec = DATASETS[dataset]
+    shapes = models.weight_shapes(architecture, spec.shape[-1], spec.classes, width)
+    alpha = round(suggest_alpha(shapes), 3)
+    conditions: dict[str, _Condition] = {
+        f"{multiple:g}": ("gravity", {"alpha": round(multiple * alpha, 4)}, {})
+        for multiple in multiples
     }
     return _study(
         conditions,
@@ -417,7 +472,9 @@ def tuned(
 STUDIES: Mapping[str, Callable[..., Study]] = {
     "plateau": plateau,
     "parts": parts,
+    "parts_fashion": parts_fashion,
     "width_map": width_map,
+    "advice": advice,
     "bounds": bounds,
     "tuning": tuning,
 }

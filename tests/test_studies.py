@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gravity import kinematics, studies, training
+from gravity import initialization, kinematics, studies, training
 from gravity.experiment import Experiment
 from gravity.runs import RunStore
 
@@ -27,13 +27,13 @@ def test_conditions_differ_and_nothing_else_does():
 def test_push_is_that_of_the_closed_form():
     beta = 0.9
     closed = (1 - beta) ** (-1 / beta) - 1 / (1 - beta) - 1
-    assert closed == pytest.approx(studies.PUSH, abs=0.005)
+    assert closed == pytest.approx(initialization.PUSH, abs=0.005)
     # And added up step by step: velocities decay by the moving average alone.
     velocity, total = 1.0, 0.0
     for t in range(5000):
         velocity *= kinematics.effective_beta(t, beta)
         total += velocity
-    assert total == pytest.approx(studies.PUSH, abs=0.005)
+    assert total == pytest.approx(initialization.PUSH, abs=0.005)
 
 
 def test_noise_of_the_plateau_is_gravitys_push():
