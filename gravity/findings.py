@@ -206,18 +206,22 @@ def width_exponent(found: Runs) -> Finding:
 
     The interval draws seeds anew, the same for all cells, and is widened by what half a
     step of the grid of α changes at one end of the widths: the best α lies somewhere
-    around the best one of the grid.
+    around the best one of the grid. A width of which a cell has too few seeds doesn't
+    count.
 
     Args:
         found: the runs of `gravity.studies.width_map`.
     """
     hypothesis = "The best α goes with 1 / √width: the exponent is -1/2."
     place = ("evidence/width.ipynb", "fig-width")
-    groups = [group for group in found.values() if group]
-    widths = {float(name.split()[0]) for name, group in found.items() if group}
-    seeds = sorted({run.experiment.seed for group in groups for run in group})
-    if len(widths) < 3 or not _complete(found, list(found)):
+    cells: dict[float, list[str]] = {}
+    for name in found:
+        cells.setdefault(float(name.split()[0]), []).append(name)
+    widths = [width for width, names in cells.items() if _complete(found, names)]
+    if len(widths) < 3:
         return _missing(hypothesis, *place)
+    found = {name: found[name] for width in widths for name in cells[width]}
+    seeds = sorted({run.experiment.seed for group in found.values() for run in group})
     stream = np.random.default_rng(0)
     drawn = [
         _exponent(best_alphas(found, list(stream.choice(seeds, len(seeds)))))

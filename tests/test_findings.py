@@ -1,6 +1,7 @@
 """`gravity.findings` against the stored files, read and judged here anew."""
 
 import csv
+import functools
 import itertools
 import json
 import math
@@ -18,19 +19,23 @@ from gravity.runs import METRICS, RunStore
 RESULTS = Path(__file__).resolve().parents[1] / "book/results"
 
 
+@functools.cache
 def stored():
-    """Every stored run's description with its last values, without `gravity.runs`."""
+    """Every stored run's last values by its description, without `gravity.runs`."""
+    found = {}
     for record in sorted(RESULTS.glob("*/run.json")):
         description = json.loads(record.read_text())["experiment"]
         rows = list(csv.DictReader((record.parent / "history.csv").open()))
-        yield description, {name: float(value) for name, value in rows[-1].items()}
+        found[json.dumps(description, sort_keys=True)] = {
+            name: float(value) for name, value in rows[-1].items()
+        }
+    return found
 
 
 def values(group, metric="val_accuracy"):
-    """The last values of the runs of a condition, by seed."""
-    wanted = [one.describe() for one in group]
-    found = {d["seed"]: last[metric] for d, last in stored() if d in wanted}
-    return [found[seed] for seed in sorted(found)]
+    """The last values of the runs of a condition, in the order of the seeds."""
+    keys = [json.dumps(one.describe(), sort_keys=True) for one in group]
+    return [stored()[key][metric] for key in keys if key in stored()]
 
 
 def decided(one, other):
@@ -57,7 +62,7 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
         decided(parts["neither"], parts["Gravity"]),
         decided(parts["Gravity"], parts["no push"]),
         decided(plateau["Adam, Glorot + noise"], plateau["Adam, Glorot"]),
-        None,  # Below, with a fit of its own.
+        None,  # In the next test.
         decided(tuned.get("he adam", []), tuned.get("glorot gravity", [])),
     ]
     for place, (finding, numbers) in enumerate(zip(results, expected, strict=True)):
@@ -87,6 +92,42 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
                 else CANT_TELL
             )
         assert finding.answer == answer
+
+
+def test_exponent_of_the_summary_follows_from_the_stored_files():
+    """Fitted here by SciPy, with the seeds drawn anew."""
+    finding = findings.summary(RunStore(RESULTS))[3]
+    rows = {}
+    for name, group in studies.width_map().items():
+        width, alpha = map(float, name.split())
+        rows.setdefault(width, []).append((alpha, values(group, "loss")))
+    alphas = np.array([alpha for alpha, _ in next(iter(rows.values()))])
+    cells = {
+        width: np.nan_to_num([losses for _, losses in row], nan=np.inf)
+        for width, row in rows.items()
+        if all(len(losses) == 5 for _, losses in row)
+    }
+    if len(cells) < 3:
+        assert finding.answer == CANT_TELL
+        return
+
+    def slope(seeds):
+        best = [alphas[cell[:, seeds].mean(axis=1).argmin()] for cell in cells.values()]
+        return stats.linregress(np.log(list(cells)), np.log(best)).slope
+
+    stream = np.random.default_rng(7)
+    drawn = [slope(stream.integers(0, 5, 5)) for _ in range(2000)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    # Half a step of the grid at one end: its α are a factor of about √2 apart.
+    coarse = 0.25 * math.log(2) / math.log(max(cells) / min(cells))
+    assert finding.estimate == pytest.approx(slope(np.arange(5)), abs=1e-9)
+    assert finding.low == pytest.approx(low - coarse, abs=0.05)
+    assert finding.high == pytest.approx(high + coarse, abs=0.05)
+    holds = finding.low <= -0.5 <= finding.high < 0
+    apart = finding.low > -0.5 or finding.high < -0.5
+    assert finding.answer == (
+        SUPPORTED if holds else NOT_SUPPORTED if apart else CANT_TELL
+    )
 
 
 def test_every_finding_leads_to_a_figure_that_exists():
