@@ -81,12 +81,13 @@ def nearly_linear(found: Runs) -> Finding:
     """
     hypothesis = (
         "The bound on the step and the rising moving average change little: without "
-        f"both the final test accuracy is within {SIMILAR_POINTS:g} points."
+        "both, and with a push of the same size, the final test accuracy is within "
+        f"{SIMILAR_POINTS:g} points."
     )
     place = ("evidence/parts.ipynb", "fig-parts")
-    if not _complete(found, ("neither", "Gravity")):
+    if not _complete(found, ("neither, same push", "Gravity")):
         return _missing(hypothesis, *place)
-    mean, low, high = _points(found, "neither", "Gravity")
+    mean, low, high = _points(found, "neither, same push", "Gravity")
     if -SIMILAR_POINTS < low <= high < SIMILAR_POINTS:
         answer = SUPPORTED
     elif low > SIMILAR_POINTS or high < -SIMILAR_POINTS:
@@ -96,8 +97,9 @@ def nearly_linear(found: Runs) -> Finding:
     return Finding(
         hypothesis,
         answer,
-        "Without the bound on the step and with a constant moving average, Gravity "
-        f"ends {_signed(mean, low, high)} from where it ends with both.",
+        "Without the bound on the step, with a constant moving average and a push of "
+        f"the same size, Gravity ends {_signed(mean, low, high)} from where it ends as "
+        "it is.",
         mean,
         low,
         high,

@@ -119,9 +119,13 @@ def parts(
     """Return Gravity, Gravity with a part exchanged, and gradient descent.
 
     The parts are the bound on the step and the rising parameter of the moving average.
+    With a constant one the same initial velocity moves the weights β / (1 - β) = 9
+    times α in all and not 1.92 times; the conditions named `same push` have an α that
+    makes up for that.
+
     Gradient descent has the learning rate l (1 - β) and the momentum β, which Gravity
-    would equal but for the two and its push. It starts from Glorot's weights and from
-    Glorot's weights with the noise of the push.
+    would equal but for the two parts and its push. It starts from Glorot's weights and
+    from Glorot's weights with the noise of the push.
 
     Args:
         dataset, architecture, width, epochs, batch_size, train_size, seeds: as in
@@ -130,11 +134,15 @@ def parts(
     """
     descent = {"learning_rate": 0.01, "momentum": 0.9}
     own: dict[str, Argument] = {"alpha": alpha}
+    linear = {"bound": "none", "average": "constant"}
+    same: dict[str, Argument] = {"alpha": round(alpha * PUSH / 9, 4)}
     conditions: dict[str, _Condition] = {
         "Gravity": ("gravity", own, {}),
         "no bound": ("variant", {**own, "bound": "none"}, {}),
         "constant β": ("variant", {**own, "average": "constant"}, {}),
-        "neither": ("variant", {**own, "bound": "none", "average": "constant"}, {}),
+        "constant β, same push": ("variant", {**same, "average": "constant"}, {}),
+        "neither": ("variant", {**own, **linear}, {}),
+        "neither, same push": ("variant", {**same, **linear}, {}),
         "no push": ("gravity", {"alpha": 0.0}, {}),
         "SGD": ("sgd", descent, {}),
         "SGD + noise": ("sgd", descent, {"weight_noise": PUSH * alpha}),
@@ -154,10 +162,12 @@ def parts(
 def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study:
     """Return `parts` on other images: a subset of Fashion-MNIST, twice the width.
 
+    Without the conditions that have a constant moving average and a larger push.
+
     Args:
         seeds: as in `plateau`.
     """
-    return parts(
+    study = parts(
         "fashion_mnist",
         width=0.25,
         epochs=4,
@@ -166,6 +176,8 @@ def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study:
         alpha=0.02,
         seeds=seeds,
     )
+    left_out = ("constant β", "neither")
+    return {name: group for name, group in study.items() if name not in left_out}
 
 
 def advice(

@@ -59,7 +59,7 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
     parts, plateau = studies.parts(), studies.plateau()
     tuned = studies.tuned(store)
     expected = [
-        decided(parts["neither"], parts["Gravity"]),
+        decided(parts["neither, same push"], parts["Gravity"]),
         decided(parts["Gravity"], parts["no push"]),
         decided(plateau["Adam, Glorot + noise"], plateau["Adam, Glorot"]),
         None,  # In the next test.
@@ -159,7 +159,7 @@ def test_linear_means_within_two_points(made, shift, answer):
     store, make = made
     study = studies.parts()
     for seed, (one, other) in enumerate(
-        zip(study["Gravity"], study["neither"], strict=True)
+        zip(study["Gravity"], study["neither, same push"], strict=True)
     ):
         make(one, val_accuracy=0.9 + 0.001 * seed)
         make(other, val_accuracy=0.9 + 0.002 * seed + shift)

@@ -52,6 +52,21 @@ def test_descent_equals_gravity_but_for_bound_average_and_push():
     assert descent.arguments["momentum"] == beta
 
 
+def test_same_push_moves_the_weights_as_far():
+    """Velocities without gradients, added up step by step."""
+    study = studies.parts()
+    pushes = []
+    for name in ("Gravity", "neither, same push"):
+        (one, *_) = study[name]
+        constant = one.optimizer == "variant"
+        velocity, total = one.arguments["alpha"], 0.0
+        for t in range(5000):
+            velocity *= 0.9 if constant else kinematics.effective_beta(t, 0.9)
+            total += velocity
+        pushes.append(total)
+    assert pushes[1] == pytest.approx(pushes[0], rel=0.01)
+
+
 def test_tuning_gives_every_optimizer_the_same_number_of_tries():
     counts = {}
     for one in itertools.chain(*studies.tuning().values()):
