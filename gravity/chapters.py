@@ -125,10 +125,13 @@ def run_card(runs: Sequence[Run]) -> "HTML":
         "Data": f"{first.dataset_title}: {images:,} of {dataset.train_size:,} training "
         f"{dataset.unit}, {dataset.test_size:,} test {dataset.unit}, "
         f"{dataset.classes} classes",
-        "Network": f"{TITLES[first.architecture]}, width {first.width:g}",
+        "Network": f"{TITLES[first.architecture]}, width "
+        f"{_each(run.experiment.width for run in runs)}",
         "Budget": f"{first.epochs} epoch{'s' * (first.epochs > 1)} "
         f"in batches of {first.batch_size}",
-        "Seeds": ", ".join(map(str, sorted({run.experiment.seed for run in runs}))),
+        "Seeds": _each(run.experiment.seed for run in runs),
+        "Training took": f"{_duration(sum(_seconds(run) for run in runs))} in all, "
+        f"for {len(runs)} run{'s' * (len(runs) > 1)}",
     }
     starts = dict.fromkeys(_start(run.experiment) for run in runs)
     if len(starts) > 1 or "Glorot" not in starts:
@@ -143,6 +146,23 @@ def run_card(runs: Sequence[Run]) -> "HTML":
         f"{SCALES[first.scale]}</strong></p>"
     )
     return _html(f'<div class="gravity-card">{badge}{_definitions(rows)}</div>')
+
+
+def _each(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:g}" for number in sorted(set(numbers)))
+
+
+def _seconds(run: Run) -> float:
+    return float(run.provenance.get("seconds", 0.0))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    )
 
 
 def _start(experiment: Experiment) -> str:

@@ -213,3 +213,36 @@ def test_card_shows_every_value_that_the_runs_have(conditions):
     assert "alpha = 0.01 or 0.02 or 0.03" in card
     assert "Glorot, Glorot with noise of 0.05" in card
     assert "learning_rate = 0.1," in card
+    # Each was given one second.
+    assert f"{len(runs)} s in all, for {len(runs)} runs" in card
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (99.0, "99 s"),
+        (100.0, "2 min"),
+        (3570.0, "1 h 0 min"),
+        (9000.0, "2 h 30 min"),
+    ],
+)
+def test_card_adds_up_how_long_the_runs_trained(tmp_path, seconds, text):
+    store = RunStore(tmp_path)
+    runs = [
+        store.save(
+            Experiment(
+                dataset="digits",
+                architecture="vgg16",
+                optimizer="gravity",
+                epochs=1,
+                width=width,
+            ),
+            {metric: [0.5] for metric in METRICS},
+            {"seconds": seconds / 2},
+        )
+        for width in (0.125, 0.25)
+    ]
+    card = chapters.run_card(runs).data
+    assert f"{text} in all, for 2 runs" in card
+    assert "width 0.125, 0.25" in card
