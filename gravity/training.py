@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import platform
 import shlex
@@ -327,13 +328,12 @@ def _fit(
         clock = time.perf_counter()
         order = subset[epoch_order(experiment, epoch, len(subset))]
         logs = model.fit(
-            data.x_train[order],
-            data.y_train[order],
-            batch_size=experiment.batch_size,
+            _batches(data, order, experiment.batch_size),
             shuffle=False,
             initial_epoch=epoch,
             epochs=epoch + 1,
             validation_data=held_out,
+            validation_batch_size=experiment.batch_size,
             verbose=0,
         ).history
         for metric in METRICS:
@@ -356,6 +356,26 @@ def _fit(
         if show:
             values = [(m, progress.history[m][-1]) for m in METRICS]
             bar.update(epoch + 1 - done, values)
+
+
+def _batches(
+    data: datasets.Dataset, order: np.ndarray, size: int
+) -> "keras.utils.PyDataset":
+    """Return the training data in an order, a batch at a time.
+
+    To put all of them into the order first would hold them in memory twice.
+    """
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return math.ceil(len(order) / size)
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            chosen = order[index * size : (index + 1) * size]
+            return data.x_train[chosen], data.y_train[chosen]
+
+    return Batches()
 
 
 def describe(experiment: Experiment) -> str:
