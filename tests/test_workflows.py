@@ -125,6 +125,18 @@ def test_what_workflows_run_exists():
             assert (ROOT / path).exists()
 
 
+def test_tests_run_with_no_more_than_make_newest_installs():
+    """The weekly workflow has pytest alone, without what `make test` adds to it."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--collect-only"]
+    result = subprocess.run(
+        [*command, "-q", "tests/test_howto.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+
+
 def test_published_folder_is_the_one_that_make_book_makes():
     (profile,) = re.findall(r"^PROFILE \?= (\w+)$", MAKEFILE, re.MULTILINE)
     uploads = [
