@@ -147,6 +147,16 @@ def test_published_folder_is_the_one_that_make_book_makes():
     assert uploads == [f"_build/{profile}/html"] * 2
 
 
+def test_nothing_is_uploaded_before_it_passed_the_gate():
+    done = []
+    for step in steps(ROOT / ".github/workflows/book.yml"):
+        if "upload" in step.get("uses", ""):
+            assert "make publish-check" in done
+        done.append(step.get("run", ""))
+    (recipe,) = re.findall(r"^publish-check: book .*\n((?:\t.*\n)+)", MAKEFILE, re.M)
+    assert "gravity publishable _build/$(PROFILE)/html" in recipe
+
+
 def test_citation_follows_its_schema(tmp_path):
     result = check_schema("vendor.citation-file-format", ROOT / "CITATION.cff")
     assert result.returncode == 0, result.stdout
