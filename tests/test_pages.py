@@ -19,6 +19,10 @@ from gravity import execution, publication
 from gravity.__main__ import _parser
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book/_ext"))
+
+import run_it  # noqa: E402
+
 # Prose, a front page with a picture, figures and tables, sliders, generated lists.
 TYPICAL = (
     "book/introduction",
@@ -446,11 +450,25 @@ def test_list_of_executions_has_every_chapter(built):
         list((built / "source/notebooks").rglob("*.ipynb"))
     )
     assert "smoke" in text
+    # A run that several pages show was trained once.
+    shown = [
+        run
+        for path in (built / "html/notebooks").rglob("*.html")
+        for run in publication.shown_runs(path.read_text(encoding="utf-8"))
+    ]
+    trained = {run["run_id"]: run["seconds"] for run in shown}
+    assert len(trained) < len(shown)
+    (last,) = re.findall(r"<tr[^>]*>(?:(?!<tr).)*Together.*?</tr>", text, re.DOTALL)
+    cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>.*?</td>", last)]
+    assert cells[3:5] == [str(len(trained)), run_it.duration(sum(trained.values()))]
 
 
 def test_book_of_smoke_runs_does_not_pass_the_gate(built):
-    with pytest.raises(publication.PublicationError, match=r"mnist_vgg16\.html shows"):
+    with pytest.raises(publication.PublicationError) as refused:
         publication.check(built / "html")
+    # The overview has a table of all runs.
+    for page in ("mnist_vgg16", "overview"):
+        assert f"notebooks/benchmark/{page}.html shows" in str(refused.value)
 
 
 def test_logo_and_favicon_are_as_drawn_and_on_every_page(built):
