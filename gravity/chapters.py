@@ -251,7 +251,7 @@ def common_settings_table() -> "HTML":
             if argument != "learning_rate" or name not in PAPER_LEARNING_RATES[pair]
         ]
         rows.append([TITLES[name], ", ".join(listed)])
-    return table(["Setting", "Everywhere"], rows)
+    return table(["Setting", "Everywhere"], rows, prose=True)
 
 
 def store_table(runs: Iterable[Run]) -> "HTML":

@@ -245,7 +245,9 @@ def test_panel_and_colab_link_open_with_the_keyboard(chromium, built):
     opened.keyboard.press("Control+k")
     opened.keyboard.press("Control+v")
     pasted = opened.evaluate("document.activeElement.value")
-    assert pasted.startswith("python -m gravity execute notebooks/benchmark/mnist_vgg16")
+    assert pasted.startswith(
+        "python -m gravity execute notebooks/benchmark/mnist_vgg16"
+    )
     opened.keyboard.press("Escape")
     rocket = opened.locator(".dropdown-launch-buttons button")
     rocket.focus()
