@@ -106,7 +106,8 @@ clean:  ## delete everything that was built, but for stored runs
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; found none. Set PYTHON=path." >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+# Half an environment would be taken for a whole one the next time.
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/book: requirements.txt pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -17,9 +17,11 @@ from gravity.claims import Claim, by_seed, over_seeds
 from gravity.experiment import (
     OPTIMIZERS,
     PAPER_LEARNING_RATES,
+    PAPER_OPTIMIZERS,
     TITLES,
     Argument,
     Experiment,
+    paper_experiment,
 )
 from gravity.runs import History, Run, code_version, in_order
 
@@ -189,15 +191,16 @@ def results_table(runs: Sequence[Run]) -> "HTML":
 
     Arguments have a column where an optimizer's runs differ in them.
     "Left the plateau" is the first epoch whose training loss is below 90 % of ln C, the
-    loss of guessing among C classes; a dash says that there is none.
+    loss of guessing among C classes; a dash says that there is none. A loss that is no
+    number any more is called diverged.
     """
     if not runs:
         return _html("<p>No run is stored yet.</p>")
     columns: dict[str, Callable[[Run], str]] = {
         "Optimizer": lambda run: TITLES[run.experiment.optimizer],
         "Seed": lambda run: str(run.experiment.seed),
-        "Final training loss": lambda run: f"{run.history['loss'][-1]:.4f}",
-        "Final test loss": lambda run: f"{run.history['val_loss'][-1]:.4f}",
+        "Final training loss": lambda run: _loss(run.history["loss"][-1]),
+        "Final test loss": lambda run: _loss(run.history["val_loss"][-1]),
         "Final training accuracy": lambda run: _percent(run.history["accuracy"][-1]),
         "Final test accuracy": lambda run: _percent(run.history["val_accuracy"][-1]),
         "Best test accuracy (epoch)": _best,
@@ -250,6 +253,25 @@ def settings_table() -> "HTML":
         for (dataset, architecture), rates in PAPER_LEARNING_RATES.items()
     ]
     return table(["Pair", "Gravity", "Adam", "RMSprop"], rows)
+
+
+def common_settings_table() -> "HTML":
+    """Return what all the paper's runs have in common, as its section 3.3."""
+    pair = next(iter(PAPER_LEARNING_RATES))
+    papers = {name: paper_experiment(*pair, name) for name in PAPER_OPTIMIZERS}
+    rows = [
+        ["Epochs", f"{papers['gravity'].epochs}"],
+        ["Images in a step", f"{papers['gravity'].batch_size}"],
+    ]
+    for name, paper in papers.items():
+        listed = [
+            f"{argument} = {_value(value)}"
+            for argument, value in paper.arguments.items()
+            # Table 5 has the learning rates that differ between pairs.
+            if argument != "learning_rate" or name not in PAPER_LEARNING_RATES[pair]
+        ]
+        rows.append([TITLES[name], ", ".join(listed)])
+    return table(["Setting", "Everywhere"], rows, prose=True)
 
 
 def store_table(runs: Iterable[Run]) -> "HTML":
@@ -443,7 +465,7 @@ def winners(runs: Sequence[Run]) -> "HTML":
         [
             [
                 TITLES[run.experiment.optimizer],
-                f"{run.history['loss'][-1]:.4f}",
+                _loss(run.history["loss"][-1]),
                 arguments(run),
             ]
             for run in in_order(best_runs(runs).values())
@@ -474,6 +496,10 @@ def plateau_left(run: Run) -> int | None:
         if loss < threshold:
             return epoch
     return None
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "diverged"
 
 
 def _best(run: Run) -> str:
@@ -528,13 +554,25 @@ def colophon(runs: Iterable[Run] = ()) -> None:
         "With": ", ".join(_libraries()),
         "On": f"{machine.cores()} cores of {machine.processor()}",
     }
+    # What was made alike is said once, or a page with many runs ends in a long list.
+    alike: dict[str, list[Run]] = {}
     for run in shown:
         made = run.provenance
-        rows[run.experiment.run_id] = (
-            f"{SCALES[run.experiment.scale]}; made {made['started']} in "
-            f"{made['seconds']:,.0f} s with {_code(made)}, {_versions(made)}, "
+        how = (
+            f"{SCALES[run.experiment.scale]}; with {_code(made)}, {_versions(made)}, "
             f"on {made['device']}"
         )
+        alike.setdefault(how, []).append(run)
+    number = 0
+    for how, group in alike.items():
+        first, number = number + 1, number + len(group)
+        runs_made = ", ".join(
+            f"{run.experiment.run_id} {run.provenance['started']} in "
+            f"{run.provenance['seconds']:,.0f} s"
+            for run in group
+        )
+        name = f"Runs {first} to {number}" if group[1:] else f"Run {number}"
+        rows[name] = f"{how}; {runs_made}"
     card = _html(
         f'<details class="gravity-card" {publication.attribute(shown)}>'
         f"<summary>How this page was made</summary>{_definitions(rows)}</details>"

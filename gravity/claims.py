@@ -183,6 +183,8 @@ def reached(history: History, metric: str, target: float) -> float:
 
 
 def _number(value: float, metric: str) -> str:
+    if not math.isfinite(value):
+        return "diverged"
     return f"{value:.4g}" if metric.endswith("loss") else f"{100 * value:.2f} %"
 
 
@@ -190,7 +192,7 @@ def better(winner: str, losers: Sequence[str], metric: str) -> Rule:
     """Return the rule for "`winner` gets further than `losers`".
 
     Both the best value over all epochs and the last one have to say so; where they
-    contradict each other, it can't be told.
+    contradict each other, it can't be told. A run that diverged is behind all others.
     """
 
     def rule(histories: Histories) -> Verdict:
@@ -201,9 +203,11 @@ def better(winner: str, losers: Sequence[str], metric: str) -> Rule:
             ("last", lambda name: histories[name][metric][-1]),
         ):
             values = {name: value(name) for name in (winner, *losers)}
-            answers.append(
-                all(sign * values[winner] > sign * values[name] for name in losers)
-            )
+            ranks = {
+                name: -math.inf if math.isnan(number) else sign * number
+                for name, number in values.items()
+            }
+            answers.append(all(ranks[winner] > ranks[name] for name in losers))
             numbers = ", ".join(
                 f"{TITLES[name]} {_number(number, metric)}"
                 for name, number in values.items()
@@ -274,7 +278,7 @@ def _compare_oscillations(values: Mapping[str, float], metric: str) -> Verdict:
     numbers = ", ".join(f"{key} {value:.3g}" for key, value in values.items())
     evidence = f"standard deviation of the steps of {METRIC_TITLES[metric]}: {numbers}"
     if any(math.isnan(value) for value in values.values()):
-        return Verdict(CANT_TELL, f"fewer than {SETTLED + 3} epochs")
+        return Verdict(CANT_TELL, f"diverged, or fewer than {SETTLED + 3} epochs")
     if all(first >= CLEARLY * value for value in rest):
         return Verdict(SUPPORTED, evidence)
     if any(first < value for value in rest):

@@ -168,6 +168,16 @@ def test_source_notebook_is_clean_and_its_cells_short(path):
     assert "chapters.colophon(" in code[-1].source
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_card_names_the_runs_that_a_chapter_reads(path):
+    cells = nbformat.read(path, as_version=4).cells
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    # The runs behind the summary are on the cards of the pages that it leads to.
+    if path.stem != "summary" and any("RunStore(" in source for source in code):
+        # Else the gate would not know what the page shows.
+        assert "colophon()" not in code[-1]
+
+
 def test_every_figure_says_what_is_to_be_seen():
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:

@@ -1,5 +1,6 @@
 """`gravity.chapters` and `gravity.execution`, on small real notebooks."""
 
+import math
 import re
 
 import nbformat
@@ -190,6 +191,20 @@ def conditions(tmp_path):
             for seed, accuracy in enumerate(accuracies)
         ]
     return found
+
+
+@pytest.mark.parametrize("end", [math.nan, math.inf])
+def test_table_calls_a_diverged_run_so(tmp_path, end):
+    experiment = Experiment(
+        dataset="digits", architecture="vgg16", optimizer="rmsprop", epochs=2
+    )
+    history = {metric: [2.0, end] for metric in ("loss", "val_loss")}
+    history |= {metric: [0.1, 0.1] for metric in ("accuracy", "val_accuracy")}
+    run = RunStore(tmp_path).save(experiment, history, {"seconds": 1.0})
+    for shown in (chapters.results_table([run]), chapters.winners([run])):
+        assert ">diverged<" in shown.data
+        assert "nan" not in shown.data
+        assert "inf" not in shown.data
 
 
 def test_differences_are_paired_and_in_points(conditions):

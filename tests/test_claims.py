@@ -68,6 +68,16 @@ def test_better_asks_best_and_last(winner, loser, answer, metric):
     assert rule({"gravity": winner, "adam": loser}).answer == answer
 
 
+@pytest.mark.parametrize("end", [math.nan, math.inf])
+def test_run_that_diverged_is_behind_all_others(end):
+    wild = history([0.1, 0.1, 0.1], loss=[2.0, 7.0, end])
+    rule = better("gravity", ("adam",), "loss")
+    behind = rule({"gravity": RISING, "adam": wild})
+    assert behind.answer == SUPPORTED
+    assert "last training loss: Gravity 0.2, Adam diverged" in behind.evidence
+    assert rule({"gravity": wild, "adam": RISING}).answer == NOT_SUPPORTED
+
+
 def test_better_means_better_than_all():
     rule = better("gravity", ("adam", "rmsprop"), "accuracy")
     histories = {"gravity": RISING, "adam": LOW, "rmsprop": RISING}

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
 import make_datasets
 import pytest
 
-from gravity import datasets
+from gravity import chapters, datasets
 from gravity.experiment import Experiment, grid, paper_experiment
 
 SMALL = {"dataset": "digits", "architecture": "vgg16", "optimizer": "gravity"}
@@ -68,6 +69,29 @@ def test_paper_settings_are_those_of_section_3_3():
     }
     assert (gravity.width, gravity.epochs, gravity.batch_size) == (1, 100, 128)
     assert gravity.train_size is None
+
+
+def cells(shown):
+    """The rows of a table of the book, as text."""
+    rows = re.findall(r"<tr>(.*?)</tr>", shown.data)[1:]
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_book_shows_table_5_and_section_3_3():
+    printed = [row.split() for row in TABLE_5.split("\n")[1:-1]]
+    shown = cells(chapters.settings_table())
+    assert len(shown) == 10
+    for row, (_, *rates) in zip(shown[::2], printed, strict=True):
+        assert [float(rate) for rate in row[1:]] == [0.1, *map(float, rates[:2])]
+    for row, (_, *rates) in zip(shown[1::2], printed, strict=True):
+        assert [float(rate) for rate in row[1:]] == [0.1, *map(float, rates[2:])]
+    assert cells(chapters.common_settings_table()) == [
+        ["Epochs", "100"],
+        ["Images in a step", "128"],
+        ["Gravity", "learning_rate = 0.1, alpha = 0.01, beta = 0.9, first_step = 0"],
+        ["Adam", "beta_1 = 0.9, beta_2 = 0.999, epsilon = 1e-07"],
+        ["RMSprop", "rho = 0.9, momentum = 0, epsilon = 1e-07, centered = False"],
+    ]
 
 
 def test_scale_tells_a_reduced_run_from_the_papers():

@@ -1,5 +1,6 @@
 """The built book in a real browser without network, and its links."""
 
+import html
 import re
 import shlex
 import subprocess
@@ -19,6 +20,10 @@ from gravity import execution, publication
 from gravity.__main__ import _parser
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book/_ext"))
+
+import run_it  # noqa: E402
+
 # Prose, a front page with a picture, figures and tables, sliders, generated lists.
 TYPICAL = (
     "book/introduction",
@@ -200,7 +205,13 @@ FOCUSED = "document.activeElement.dataset.number ?? document.activeElement.tagNa
 
 
 @pytest.mark.parametrize(
-    "name", ["book/introduction", "notebooks/benchmark/mnist_vgg16"]
+    "name",
+    [
+        "book/introduction",
+        "book/map",
+        "notebooks/benchmark/mnist_vgg16",
+        "notebooks/derivation/algorithm",
+    ],
 )
 def test_keyboard_alone_reaches_everything(chromium, built, name):
     opened = browser.open_page(chromium, built / f"html/{name}.html", width=1440)
@@ -229,6 +240,15 @@ def test_panel_and_colab_link_open_with_the_keyboard(chromium, built):
     opened.keyboard.press("Enter")
     assert panel.get_attribute("open") is not None
     assert panel.locator("button.copybtn").count() == 2
+    panel.locator("button.copybtn").first.focus()
+    opened.keyboard.press("Enter")
+    opened.keyboard.press("Control+k")
+    opened.keyboard.press("Control+v")
+    pasted = opened.evaluate("document.activeElement.value")
+    assert pasted.startswith(
+        "python -m gravity execute notebooks/benchmark/mnist_vgg16"
+    )
+    opened.keyboard.press("Escape")
     rocket = opened.locator(".dropdown-launch-buttons button")
     rocket.focus()
     opened.keyboard.press("Enter")
@@ -401,6 +421,12 @@ def test_every_external_link_is_well_formed(built):
         assert not re.search(r"[\s<>\"{}|\\^`]", link), link
 
 
+def words(markup):
+    """What a reader sees of a page's part, with straight quotation marks."""
+    text = html.unescape(re.sub(r"<[^>]+>", "", markup))
+    return text.translate(str.maketrans("‘’“”", "''\"\""))
+
+
 def test_panel_has_the_notebooks_own_parameters_and_commands_that_work(built):
     executed = sorted((built / "source/notebooks").rglob("*.ipynb"))
     assert len(executed) > 20
@@ -408,13 +434,18 @@ def test_panel_has_the_notebooks_own_parameters_and_commands_that_work(built):
         page = notebook.relative_to(built / "source")
         text = (built / "html" / page.with_suffix(".html")).read_text(encoding="utf-8")
         start = text.index("gravity-panel")
-        panel = re.sub(r"<[^>]+>", "", text[start : text.index("</details>", start)])
-        panel = panel.replace("&quot;", '"').replace("&#39;", "'").replace("&gt;", ">")
+        panel = text[start : text.index("</details>", start)]
+        rows = [
+            [words(cell) for cell in re.findall(r"<td>.*?</td>", row, re.DOTALL)]
+            for row in re.findall(r"<tr.*?</tr>", panel, re.DOTALL)
+        ]
+        panel = words(panel)
         known = execution.parameters(ROOT / page)
-        for name, entry in known.items():
-            row = re.search(rf"{name}\s+(.+?)\n", panel)
-            assert row, (page, name)
-            assert entry["inferred_type_name"] in panel
+        fields = ("inferred_type_name", "default", "help")
+        assert [row for row in rows if row] == [
+            [name, *(words(entry[field]) for field in fields)]
+            for name, entry in known.items()
+        ], page
         command = re.search(r"python -m gravity (execute .+?)\n\n", panel, re.DOTALL)
         given = _parser().parse_args(
             shlex.split(command[1].split("With papermill")[0].replace("\\\n", ""))
@@ -446,11 +477,25 @@ def test_list_of_executions_has_every_chapter(built):
         list((built / "source/notebooks").rglob("*.ipynb"))
     )
     assert "smoke" in text
+    # A run that several pages show was trained once.
+    shown = [
+        run
+        for path in (built / "html/notebooks").rglob("*.html")
+        for run in publication.shown_runs(path.read_text(encoding="utf-8"))
+    ]
+    trained = {run["run_id"]: run["seconds"] for run in shown}
+    assert len(trained) < len(shown)
+    (last,) = re.findall(r"<tr[^>]*>(?:(?!<tr).)*Together.*?</tr>", text, re.DOTALL)
+    cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>.*?</td>", last)]
+    assert cells[3:5] == [str(len(trained)), run_it.duration(sum(trained.values()))]
 
 
 def test_book_of_smoke_runs_does_not_pass_the_gate(built):
-    with pytest.raises(publication.PublicationError, match=r"mnist_vgg16\.html shows"):
+    with pytest.raises(publication.PublicationError) as refused:
         publication.check(built / "html")
+    # The overview has a table of all runs.
+    for page in ("mnist_vgg16", "overview"):
+        assert f"notebooks/benchmark/{page}.html shows" in str(refused.value)
 
 
 def test_logo_and_favicon_are_as_drawn_and_on_every_page(built):

@@ -276,6 +276,9 @@ def test_tries_that_diverged_leave_the_others_their_scale(tmp_path):
 def test_every_optimizer_is_drawn_in_its_own_way():
     looks = list(plots.STYLES.values())
     assert len({look["color"] for look in looks}) == len(looks)
+    # What greyscale leaves.
+    assert len({look["linestyle"] for look in looks}) == len(looks)
+    assert len(set(plots.MARKERS.values())) == len(plots.MARKERS)
     assert "sgd" in plots.STYLES
 
 

@@ -99,6 +99,20 @@ def test_card_says_when_what_and_where(book, tmp_path):
     assert publication.shown_runs("<p>nothing</p>") is None
 
 
+def test_card_says_once_what_was_made_alike(book, tmp_path):
+    alike = [run(tmp_path, width=0.125, epochs=25, seeds=[seed]) for seed in (0, 1)]
+    smoke = run(tmp_path, width=0.125, epochs=1)
+    path = book([*alike, smoke]) / "notebooks/benchmark/digits_vgg16.html"
+    text = path.read_text()
+    assert re.findall(r"<dt>(Runs? .*?)</dt>", text) in (
+        ["Runs 1 to 2", "Run 3"],
+        ["Run 1", "Runs 2 to 3"],
+    )
+    for one in (*alike, smoke):
+        assert f"{one.experiment.run_id} 2026-11-24T12:00:00+00:00 in 150 s" in text
+    assert len(publication.shown_runs(text)) == 3
+
+
 def test_what_is_no_book_is_named(tmp_path):
     with pytest.raises(ValueError, match="must be a built book"):
         publication.check(tmp_path)

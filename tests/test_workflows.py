@@ -125,6 +125,18 @@ def test_what_workflows_run_exists():
             assert (ROOT / path).exists()
 
 
+def test_tests_run_with_no_more_than_make_newest_installs():
+    """The weekly workflow has pytest alone, without what `make test` adds to it."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--collect-only"]
+    result = subprocess.run(
+        [*command, "-q", "tests/test_howto.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout
+
+
 def test_published_folder_is_the_one_that_make_book_makes():
     (profile,) = re.findall(r"^PROFILE \?= (\w+)$", MAKEFILE, re.MULTILINE)
     uploads = [
@@ -133,6 +145,16 @@ def test_published_folder_is_the_one_that_make_book_makes():
         if "upload" in step.get("uses", "")
     ]
     assert uploads == [f"_build/{profile}/html"] * 2
+
+
+def test_nothing_is_uploaded_before_it_passed_the_gate():
+    done = []
+    for step in steps(ROOT / ".github/workflows/book.yml"):
+        if "upload" in step.get("uses", ""):
+            assert "make publish-check" in done
+        done.append(step.get("run", ""))
+    (recipe,) = re.findall(r"^publish-check: book .*\n((?:\t.*\n)+)", MAKEFILE, re.M)
+    assert "gravity publishable _build/$(PROFILE)/html" in recipe
 
 
 def test_citation_follows_its_schema(tmp_path):

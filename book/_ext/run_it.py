@@ -220,7 +220,9 @@ class Executions(SphinxDirective):
             "| Chapter | Executed | Took | Runs shown | Their training | Scale |",
             "|---|---|---|---|---|---|",
         ]
-        total = [0.0, 0.0]
+        total = 0.0
+        # Several pages may show a run, which was trained once.
+        trained: dict[str, float] = {}
         for page in pages(
             yaml.safe_load(Path(self.env.srcdir, "_toc.yml").read_text())
         ):
@@ -229,11 +231,12 @@ class Executions(SphinxDirective):
                 continue
             self.env.note_dependency(str(path))
             made = Execution.read(path)
-            total[0] += made.seconds or 0
-            total[1] += made.training
+            total += made.seconds or 0
+            trained |= {run["run_id"]: run["seconds"] for run in made.runs}
             lines.append(self.row(page, made))
         lines.append(
-            f"| **Together** | | {duration(total[0])} | | {duration(total[1])} | |"
+            f"| **Together** | | {duration(total)} | {len(trained)} | "
+            f"{duration(sum(trained.values()))} | |"
         )
         table = nodes.container(classes=["gravity-executions"])
         self.state.nested_parse(StringList(lines, ""), self.content_offset, table)
