@@ -271,14 +271,27 @@ def equal_budgets(found: Runs) -> Finding:
     )
 
 
-def summary(store: RunStore) -> list[Finding]:
-    """Return the five findings, from the runs of a store."""
-    parts = studies.find(studies.parts(), store)
-    plateau = studies.find(studies.plateau(), store)
+def evidence(store: RunStore) -> dict[str, dict[str, list[Run]]]:
+    """Return the runs that the summary rests on, by study and condition."""
+    grids = {
+        "parts": studies.parts(),
+        "plateau": studies.plateau(),
+        "width_map": studies.width_map(),
+        "tuned": studies.tuned(store),
+    }
+    return {name: studies.find(study, store) for name, study in grids.items()}
+
+
+def summary(found: Mapping[str, Runs]) -> list[Finding]:
+    """Return the five findings.
+
+    Args:
+        found: what `evidence` returns.
+    """
     return [
-        nearly_linear(parts),
-        push(parts),
-        initial_weights(plateau),
-        width_exponent(studies.find(studies.width_map(), store)),
-        equal_budgets(studies.find(studies.tuned(store), store)),
+        nearly_linear(found["parts"]),
+        push(found["parts"]),
+        initial_weights(found["plateau"]),
+        width_exponent(found["width_map"]),
+        equal_budgets(found["tuned"]),
     ]

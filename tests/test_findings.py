@@ -54,7 +54,7 @@ def decided(one, other):
 
 def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
     store = RunStore(RESULTS)
-    results = findings.summary(store)
+    results = findings.summary(findings.evidence(store))
     assert len(results) == 5
     parts, plateau = studies.parts(), studies.plateau()
     tuned = studies.tuned(store)
@@ -96,7 +96,7 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
 
 def test_exponent_of_the_summary_follows_from_the_stored_files():
     """Fitted here by SciPy, with the seeds drawn anew."""
-    finding = findings.summary(RunStore(RESULTS))[3]
+    finding = findings.summary(findings.evidence(RunStore(RESULTS)))[3]
     rows = {}
     for name, group in studies.width_map().items():
         width, alpha = map(float, name.split())
@@ -131,7 +131,7 @@ def test_exponent_of_the_summary_follows_from_the_stored_files():
 
 
 def test_every_finding_leads_to_a_figure_that_exists():
-    for finding in findings.summary(RunStore(RESULTS)):
+    for finding in findings.summary(findings.evidence(RunStore(RESULTS))):
         text = (RESULTS.parents[1] / "notebooks" / finding.page).read_text()
         assert f'"{finding.figure}"' in text
 
