@@ -237,3 +237,51 @@ def test_importing_gravity_loads_no_backend():
         "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+MEMORY = """
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from gravity import datasets, training
+from gravity.checkpoints import Checkpoints, Progress
+from gravity.experiment import Experiment
+
+experiment = Experiment(
+    dataset="cifar10", architecture="vgg16", optimizer="gravity", width=0.015625,
+    epochs=1, batch_size=500,
+)
+model = training.create_model(experiment)
+model.optimizer.build(model.trainable_variables)
+
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+# The first, small one has everything loaded and compiled.
+for count in (1000, 10_000):
+    x = np.ones((count, 32, 32, 3), "float32")
+    y = np.zeros(count, "int32")
+    data = datasets.Dataset("cifar10", x, y, x[:500], y[:500], 10)
+    before = peak()
+    checkpoints = Checkpoints(Path(sys.argv[1]), experiment)
+    progress = Progress("", [training.environment()])
+    training._fit(model, experiment, data, progress, checkpoints, False)
+print((peak() - before) / x.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
+def test_training_holds_its_images_once(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # A second copy of the images, in the order of the epoch say, would make it 1.
+    assert float(done.stdout.split()[-1]) < 0.5
