@@ -204,6 +204,31 @@ FOCUSABLE = """
 FOCUSED = "document.activeElement.dataset.number ?? document.activeElement.tagName"
 
 
+def passed_over(chromium, path):
+    """What on a page the Tab key doesn't reach."""
+    opened = browser.open_page(chromium, path, width=1440)
+    try:
+        opened.evaluate("async () => { await window.MathJax?.startup?.promise }")
+        wanted = opened.evaluate(FOCUSABLE)
+        assert len(wanted) > 30
+        reached = []
+        for _ in range(2 * len(wanted)):
+            opened.keyboard.press("Tab")
+            number = opened.evaluate(FOCUSED)
+            if reached and number in ("BODY", "0"):
+                break
+            reached.append(number)
+        # The first thing reached leads past the navigation.
+        assert "#main-content" in wanted[int(reached[0])]
+        return [
+            (path.stem, markup)
+            for number, markup in enumerate(wanted)
+            if str(number) not in reached
+        ]
+    finally:
+        opened.context.close()
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -211,24 +236,11 @@ FOCUSED = "document.activeElement.dataset.number ?? document.activeElement.tagNa
         "book/map",
         "notebooks/benchmark/mnist_vgg16",
         "notebooks/derivation/algorithm",
+        "notebooks/derivation/explorer",
     ],
 )
 def test_keyboard_alone_reaches_everything(chromium, built, name):
-    opened = browser.open_page(chromium, built / f"html/{name}.html", width=1440)
-    opened.evaluate("async () => { await window.MathJax?.startup?.promise }")
-    wanted = opened.evaluate(FOCUSABLE)
-    reached = []
-    for _ in range(2 * len(wanted)):
-        opened.keyboard.press("Tab")
-        number = opened.evaluate(FOCUSED)
-        if reached and number in ("BODY", "0"):
-            break
-        reached.append(number)
-    missed = [html for number, html in enumerate(wanted) if str(number) not in reached]
-    assert missed == []
-    assert len(wanted) > 30
-    # The first thing reached leads past the navigation.
-    assert "#main-content" in wanted[int(reached[0])]
+    assert passed_over(chromium, built / f"html/{name}.html") == []
 
 
 def test_panel_and_colab_link_open_with_the_keyboard(chromium, built):
