@@ -213,3 +213,10 @@ def test_card_shows_every_value_that_the_runs_have(conditions):
     assert "alpha = 0.01 or 0.02 or 0.03" in card
     assert "Glorot, Glorot with noise of 0.05" in card
     assert "learning_rate = 0.1," in card
+
+
+def test_short_labels_of_rows_take_no_room():
+    short = chapters.table(["m", "Step"], [["1", "0.5"], ["new W₁", "2"]]).data
+    long = chapters.table(["Pair", "Step"], [["1", "0.5"], ["MNIST × VGG16", "2"]]).data
+    assert 'class="gravity-table gravity-short"' in short
+    assert 'class="gravity-table"' in long

@@ -49,7 +49,11 @@ async () => {
       name: node.getAttribute("src").split("/").pop(),
       alt: node.alt,
       ground: getComputedStyle(node).backgroundColor,
+      scale: node.getBoundingClientRect().width / node.getAttribute("width"),
     })),
+    cut: [...document.querySelectorAll("main p span.math")].filter(shown)
+      .filter((node) => node.scrollWidth > node.clientWidth + 1)
+      .map((node) => node.textContent),
   }
 }
 """
@@ -84,7 +88,9 @@ def visited(chromium, built):
         facts = opened.evaluate(FACTS)
         opened.emulate_media(color_scheme="dark")
         opened.set_viewport_size({"width": 390, "height": 800})
-        facts["dark images"] = opened.evaluate(FACTS)["images"]
+        facts |= {
+            f"dark {name}": opened.evaluate(FACTS)[name] for name in ("images", "cut")
+        }
         facts["phone"] = opened.evaluate(WIDTH)
         facts["problems"] = list(opened.problems)
         told[str(path.relative_to(built / "html"))] = facts
@@ -129,6 +135,22 @@ def test_every_figure_has_the_version_of_the_scheme(visited):
 
 def test_no_page_is_wider_than_a_phone(visited):
     assert not {page: f["phone"] for page, f in visited.items() if f["phone"] > 390}
+
+
+def test_letters_of_figures_are_as_large_on_a_phone_as_one_can_read(visited):
+    scales = {
+        (page, image["name"]): image["scale"]
+        for page, facts in visited.items()
+        for image in facts["dark images"]
+        if image["name"].endswith("-dark.svg")
+    }
+    assert len(scales) >= 20
+    # They have 10 points, 13 pixels, at a scale of 1.
+    assert not {where: scale for where, scale in scales.items() if scale < 0.75}
+
+
+def test_no_formula_in_a_sentence_is_wider_than_a_phone(visited):
+    assert not {page: f["dark cut"] for page, f in visited.items() if f["dark cut"]}
 
 
 def violations(chromium, path, scheme, width):

@@ -24,7 +24,7 @@ LINK = re.compile(r"\[([^\]]*)\]\(<?([^)>]*)>?\)")
 EQUATION = re.compile(r"\$\$\s*\((eq-[\w-]+)\)\s*$", re.MULTILINE)
 PAIRS = "book/pairs.yaml"
 
-WIDTH, HEIGHT, GAP_X, GAP_Y = 168, 44, 20, 40
+WIDTH, HEIGHT, GAP_X, GAP_Y = 124, 60, 12, 40
 
 
 class Chapter(NamedTuple):
@@ -176,7 +176,7 @@ def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
                 f'L{x + WIDTH / 2:g} {y - 3}" marker-end="url(#gravity-arrow)"/>'
             )
     for name, (x, y) in spots.items():
-        lines = textwrap.wrap(chapters[name].title, 20)
+        lines = textwrap.wrap(chapters[name].title, 16)
         height = 17 * (len(lines) - 1)
         words = "".join(
             f'<tspan x="{x + WIDTH / 2:g}" '
