@@ -52,7 +52,7 @@ async () => {
       scale: node.getBoundingClientRect().width / node.getAttribute("width"),
     })),
     cut: [...document.querySelectorAll("main p span.math")].filter(shown)
-      .filter((node) => node.scrollWidth > node.clientWidth + 1)
+      .filter((node) => node.scrollWidth > node.closest("p").clientWidth)
       .map((node) => node.textContent),
   }
 }
@@ -447,6 +447,15 @@ def test_panel_has_the_notebooks_own_parameters_and_commands_that_work(built):
             assert execution.parse(value, kind) == eval(known[name]["default"])
         assert f"papermill {page}" in panel
         assert re.search(r"It takes \d+ (s|min) on the CPU", panel), page
+
+
+def test_folded_solutions_are_called_so(built):
+    chapters = sorted((built / "html/notebooks/derivation").glob("*.html"))
+    assert len(chapters) == 8
+    for page in chapters:
+        text = page.read_text("utf-8")
+        assert 2 <= text.count(">Show the solution<") <= 4, page
+        assert "Show code cell content" not in text, page
 
 
 def test_panel_bounds_the_papers_runs_on_a_tpu(built):
