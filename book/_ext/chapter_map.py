@@ -176,7 +176,7 @@ def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
                 f'L{x + WIDTH / 2:g} {y - 3}" marker-end="url(#gravity-arrow)"/>'
             )
     for name, (x, y) in spots.items():
-        lines = textwrap.wrap(chapters[name].title, 16)
+        lines = textwrap.wrap(chapters[name].title, 14)
         height = 17 * (len(lines) - 1)
         words = "".join(
             f'<tspan x="{x + WIDTH / 2:g}" '
@@ -193,7 +193,9 @@ def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
     return (
         '<div class="gravity-map"><svg xmlns="http://www.w3.org/2000/svg" '
         f'role="group" aria-label="Map of the chapters" '
-        f'viewBox="-2 -2 {wide + 4} {high + 4}" style="max-width: {wide + 4}px">'
+        f'viewBox="-2 -2 {wide + 4} {high + 4}" '
+        # Smaller, its letters couldn't be read: a narrow page scrolls it.
+        f'style="max-width: {wide + 4}px; min-width: {0.9 * (wide + 4):.0f}px">'
         '<defs><marker id="gravity-arrow" viewBox="0 0 8 8" refX="6" refY="4" '
         'markerWidth="8" markerHeight="8" orient="auto">'
         '<path d="M0 0L8 4L0 8z"/></marker></defs>'
