@@ -155,6 +155,22 @@ def places(chapters: dict[str, Chapter]) -> dict[str, tuple[int, int]]:
     return found
 
 
+def arrow(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return the corners of an arrow between two boxes, whose corners are given.
+
+    It goes straight to the next row. To a later one it goes down between the columns,
+    so that it passes no box that it doesn't mean.
+    """
+    (from_x, from_y), (x, y) = start, end
+    corners = [(from_x + WIDTH / 2, from_y + HEIGHT)]
+    if y - from_y > HEIGHT + GAP_Y:
+        lane = (
+            from_x - GAP_X / 2 if from_x and x <= from_x else from_x + WIDTH + GAP_X / 2
+        )
+        corners += [(lane, from_y + HEIGHT + GAP_Y / 2), (lane, y - GAP_Y)]
+    return [*corners, (x + WIDTH / 2, y - 3)]
+
+
 def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
     """Return the map as an SVG whose boxes are links.
 
@@ -170,11 +186,10 @@ def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
     for name, needs in direct(chapters).items():
         x, y = spots[name]
         for need in needs:
-            from_x, from_y = spots[need]
-            parts.append(
-                f'<path d="M{from_x + WIDTH / 2:g} {from_y + HEIGHT}'
-                f'L{x + WIDTH / 2:g} {y - 3}" marker-end="url(#gravity-arrow)"/>'
+            way = "L".join(
+                f"{at_x:g} {at_y:g}" for at_x, at_y in arrow(spots[need], (x, y))
             )
+            parts.append(f'<path d="M{way}" marker-end="url(#gravity-arrow)"/>')
     for name, (x, y) in spots.items():
         lines = textwrap.wrap(chapters[name].title, 14)
         height = 17 * (len(lines) - 1)
