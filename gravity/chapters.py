@@ -477,7 +477,7 @@ LONGEST_LABEL = 12
 
 
 def table(
-    header: Iterable[str], rows: Iterable[Sequence[str]], *, prose: bool = False
+    header: Iterable[str], rows: Iterable[Iterable[str]], *, prose: bool = False
 ) -> "HTML":
     """Return a table; its first column heads the rows.
 
@@ -490,10 +490,10 @@ def table(
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
     body, longest = "", 0
     for row in rows:
-        longest = max(longest, len(row[0]))
-        first, *rest = (html.escape(cell) for cell in row)
-        cells = "".join(f"<td>{cell}</td>" for cell in rest)
-        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
+        label, *rest = row
+        longest = max(longest, len(label))
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+        body += f'<tr><th scope="row">{html.escape(label)}</th>{cells}</tr>'
     kind = "gravity-table"
     if prose:
         kind += " gravity-prose"
