@@ -5,6 +5,7 @@ import html
 import inspect
 import math
 import platform
+import re
 import sys
 import textwrap
 import time
@@ -399,14 +400,14 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
     """
     chapter = f"notebooks/benchmark/{dataset}_{architecture}.ipynb"
     rows = {
-        "On this machine": f"python -m gravity execute {chapter} "
-        f"-o {dataset}_{architecture}.ipynb",
-        "On a cluster": "snakemake --profile book/cluster/slurm "
-        f"--config profile=paper -- _build/paper/source/{chapter}",
+        "On this machine": f"`python -m gravity execute {chapter} "
+        f"-o {dataset}_{architecture}.ipynb`",
+        "On a cluster": "`snakemake --profile book/cluster/slurm "
+        f"--config profile=paper -- _build/paper/source/{chapter}`",
         "In Colab": "open this page with the rocket at its top, choose a TPU or GPU "
         "runtime, mount a Google Drive to keep the runs and run all cells; then "
-        "python -m gravity runs export FILE there and "
-        "python -m gravity runs import FILE here",
+        "`python -m gravity runs export FILE` there and "
+        "`python -m gravity runs import FILE` here",
     }
     images = (
         run for run in stored if not models.takes_text(run.experiment.architecture)
@@ -417,13 +418,17 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
             dataset=dataset, architecture=architecture, optimizer="gravity"
         )
         ratio = _operations(paper) / _operations(largest.experiment)
-        hours = largest.provenance["seconds"] * ratio / 3600
+        minutes = largest.provenance["seconds"] * ratio / 60
+        time_taken = (
+            f"{minutes / 60:,.0f} hours" if minutes >= 90 else f"{minutes:.0f} minutes"
+        )
         rows["What it takes"] = (
-            f"About {hours:,.0f} hours for each optimizer on {_machine(largest)}, at "
+            f"About {time_taken} for each optimizer on {_machine(largest)}, at "
             f"the operations a second of the run {largest.experiment.run_id}. An "
             "estimate, not a measurement."
         )
-    return _html(f'<div class="gravity-card">{_definitions(rows)}</div>')
+    listed = re.sub("`(.+?)`", r"<code>\1</code>", _definitions(rows))
+    return _html(f'<div class="gravity-card">{listed}</div>')
 
 
 def _operations(experiment: Experiment) -> int:
@@ -470,6 +475,7 @@ def winners(runs: Sequence[Run]) -> "HTML":
             ]
             for run in in_order(best_runs(runs).values())
         ],
+        prose=True,
     )
 
 
@@ -512,6 +518,10 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
+LONGEST_LABEL = 12
+"""Characters of a row's label that isn't worth a second line."""
+
+
 def table(
     header: Iterable[str], rows: Iterable[Iterable[str]], *, prose: bool = False
 ) -> "HTML":
@@ -524,12 +534,17 @@ def table(
             Defaults to `False`.
     """
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
-    body = ""
+    body, longest = "", 0
     for row in rows:
-        first, *rest = (html.escape(cell) for cell in row)
-        cells = "".join(f"<td>{cell}</td>" for cell in rest)
-        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
-    kind = "gravity-table gravity-prose" if prose else "gravity-table"
+        label, *rest = row
+        longest = max(longest, len(label))
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
+        body += f'<tr><th scope="row">{html.escape(label)}</th>{cells}</tr>'
+    kind = "gravity-table"
+    if prose:
+        kind += " gravity-prose"
+    elif longest <= LONGEST_LABEL:
+        kind += " gravity-short"
     return _html(
         # A table that is wider than the page is scrolled, with the keyboard as well.
         f'<div class="{kind}" tabindex="0" role="group" aria-label="Table">'

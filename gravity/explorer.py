@@ -89,7 +89,7 @@ FINISH = """
         axis.axis_label_text_color = axis.major_label_text_color
           = axis.axis_line_color = axis.major_tick_line_color
           = axis.minor_tick_line_color = text
-      for (const each of plot.center) {
+      for (const each of [...plot.center, ...plot.above]) {
         if ("grid_line_color" in each) each.grid_line_color = grid
         if ("label_text_color" in each) {
           each.label_text_color = text
@@ -259,7 +259,7 @@ def _plot(title: str, x: str, y: str) -> "Figure":
         title=title,
         x_axis_label=x,
         y_axis_label=y,
-        height=260,
+        height=290,
         sizing_mode="stretch_width",
         toolbar_location=None,
         tools="",
@@ -289,6 +289,7 @@ def _step_plot(sources: dict[str, object]) -> "Figure":
     plot.scatter("g", "descent", source=mark, color=GREY, size=8, marker="square")
     # Gradient descent may leave the frame; Gravity's curve would be flat beside it.
     plot.y_range.renderers = [bent, dot]
+    _lift_legend(plot)
     return plot
 
 
@@ -310,5 +311,15 @@ def _path_plots(path: object) -> "tuple[Figure, Figure]":
         legend_label="Gradient descent",
     )
     weight.y_range.renderers = lines
-    velocity.legend.orientation = "horizontal"
+    for plot in (velocity, weight):
+        _lift_legend(plot)
     return velocity, weight
+
+
+def _lift_legend(plot: "Figure") -> None:
+    # On a phone's narrow plot it would lie on the curves.
+    (legend,) = plot.legend
+    plot.add_layout(legend, "above")
+    legend.orientation = "horizontal"
+    legend.spacing = 12
+    legend.padding = legend.margin = 2

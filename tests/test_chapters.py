@@ -261,3 +261,10 @@ def test_card_adds_up_how_long_the_runs_trained(tmp_path, seconds, text):
     card = chapters.run_card(runs).data
     assert f"{text} in all, for 2 runs" in card
     assert "width 0.125, 0.25" in card
+
+
+def test_short_labels_of_rows_take_no_room():
+    short = chapters.table(["m", "Step"], [["1", "0.5"], ["new W₁", "2"]]).data
+    long = chapters.table(["Pair", "Step"], [["1", "0.5"], ["MNIST × VGG16", "2"]]).data
+    assert 'class="gravity-table gravity-short"' in short
+    assert 'class="gravity-table"' in long

@@ -54,7 +54,11 @@ async () => {
       name: node.getAttribute("src").split("/").pop(),
       alt: node.alt,
       ground: getComputedStyle(node).backgroundColor,
+      scale: node.getBoundingClientRect().width / node.getAttribute("width"),
     })),
+    cut: [...document.querySelectorAll("main p span.math")].filter(shown)
+      .filter((node) => node.scrollWidth > node.closest("p").clientWidth)
+      .map((node) => node.textContent),
   }
 }
 """
@@ -89,7 +93,9 @@ def visited(chromium, built):
         facts = opened.evaluate(FACTS)
         opened.emulate_media(color_scheme="dark")
         opened.set_viewport_size({"width": 390, "height": 800})
-        facts["dark images"] = opened.evaluate(FACTS)["images"]
+        facts |= {
+            f"dark {name}": opened.evaluate(FACTS)[name] for name in ("images", "cut")
+        }
         facts["phone"] = opened.evaluate(WIDTH)
         facts["problems"] = list(opened.problems)
         told[str(path.relative_to(built / "html"))] = facts
@@ -134,6 +140,22 @@ def test_every_figure_has_the_version_of_the_scheme(visited):
 
 def test_no_page_is_wider_than_a_phone(visited):
     assert not {page: f["phone"] for page, f in visited.items() if f["phone"] > 390}
+
+
+def test_letters_of_figures_are_as_large_on_a_phone_as_one_can_read(visited):
+    scales = {
+        (page, image["name"]): image["scale"]
+        for page, facts in visited.items()
+        for image in facts["dark images"]
+        if image["name"].endswith("-dark.svg")
+    }
+    assert len(scales) >= 20
+    # They have 10 points, 13 pixels, at a scale of 1.
+    assert not {where: scale for where, scale in scales.items() if scale < 0.75}
+
+
+def test_no_formula_in_a_sentence_is_wider_than_a_phone(visited):
+    assert not {page: f["dark cut"] for page, f in visited.items() if f["dark cut"]}
 
 
 def violations(chromium, path, scheme, width):
@@ -468,6 +490,15 @@ def test_panel_has_the_notebooks_own_parameters_and_commands_that_work(built):
             assert execution.parse(value, kind) == eval(known[name]["default"])
         assert f"papermill {page}" in panel
         assert re.search(r"It takes \d+ (s|min) on the CPU", panel), page
+
+
+def test_folded_solutions_are_called_so(built):
+    chapters = sorted((built / "html/notebooks/derivation").glob("*.html"))
+    assert len(chapters) == 8
+    for page in chapters:
+        text = page.read_text("utf-8")
+        assert 2 <= text.count(">Show the solution<") <= 4, page
+        assert "Show code cell content" not in text, page
 
 
 def test_panel_bounds_the_papers_runs_on_a_tpu(built):

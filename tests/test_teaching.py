@@ -122,6 +122,18 @@ def test_drawing_has_each_chapter_once_as_a_link_and_no_boxes_overlap(chapters):
     assert len(corners) == len(chapters)
     arrows = [path for path in drawn.iter(f"{SVG}path") if path.get("marker-end")]
     assert len(arrows) == sum(map(len, chapter_map.direct(chapters).values()))
+    size = chapter_map.WIDTH, chapter_map.HEIGHT
+    for path in arrows:
+        steps = [point.split() for point in path.get("d")[1:].split("L")]
+        ends = [tuple(map(float, point)) for point in steps]
+        for (x, y), (to_x, to_y) in itertools.pairwise(ends):
+            # Points on the way, short of the ends on two boxes' edges.
+            for share in range(1, 100):
+                at_x, at_y = x + share / 100 * (to_x - x), y + share / 100 * (to_y - y)
+                assert not any(
+                    left < at_x < left + size[0] and top < at_y < top + size[1]
+                    for left, top in corners
+                ), path.get("d")
 
 
 @pytest.fixture

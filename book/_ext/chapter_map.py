@@ -24,7 +24,7 @@ LINK = re.compile(r"\[([^\]]*)\]\(<?([^)>]*)>?\)")
 EQUATION = re.compile(r"\$\$\s*\((eq-[\w-]+)\)\s*$", re.MULTILINE)
 PAIRS = "book/pairs.yaml"
 
-WIDTH, HEIGHT, GAP_X, GAP_Y = 168, 44, 20, 40
+WIDTH, HEIGHT, GAP_X, GAP_Y = 124, 60, 12, 40
 
 
 class Chapter(NamedTuple):
@@ -155,6 +155,22 @@ def places(chapters: dict[str, Chapter]) -> dict[str, tuple[int, int]]:
     return found
 
 
+def arrow(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return the corners of an arrow between two boxes, whose corners are given.
+
+    It goes straight to the next row. To a later one it goes down between the columns,
+    so that it passes no box that it doesn't mean.
+    """
+    (from_x, from_y), (x, y) = start, end
+    corners = [(from_x + WIDTH / 2, from_y + HEIGHT)]
+    if y - from_y > HEIGHT + GAP_Y:
+        lane = (
+            from_x - GAP_X / 2 if from_x and x <= from_x else from_x + WIDTH + GAP_X / 2
+        )
+        corners += [(lane, from_y + HEIGHT + GAP_Y / 2), (lane, y - GAP_Y)]
+    return [*corners, (x + WIDTH / 2, y - 3)]
+
+
 def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
     """Return the map as an SVG whose boxes are links.
 
@@ -170,13 +186,12 @@ def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
     for name, needs in direct(chapters).items():
         x, y = spots[name]
         for need in needs:
-            from_x, from_y = spots[need]
-            parts.append(
-                f'<path d="M{from_x + WIDTH / 2:g} {from_y + HEIGHT}'
-                f'L{x + WIDTH / 2:g} {y - 3}" marker-end="url(#gravity-arrow)"/>'
+            way = "L".join(
+                f"{at_x:g} {at_y:g}" for at_x, at_y in arrow(spots[need], (x, y))
             )
+            parts.append(f'<path d="M{way}" marker-end="url(#gravity-arrow)"/>')
     for name, (x, y) in spots.items():
-        lines = textwrap.wrap(chapters[name].title, 20)
+        lines = textwrap.wrap(chapters[name].title, 14)
         height = 17 * (len(lines) - 1)
         words = "".join(
             f'<tspan x="{x + WIDTH / 2:g}" '
@@ -193,7 +208,9 @@ def drawing(chapters: dict[str, Chapter], link: Callable[[str], str]) -> str:
     return (
         '<div class="gravity-map"><svg xmlns="http://www.w3.org/2000/svg" '
         f'role="group" aria-label="Map of the chapters" '
-        f'viewBox="-2 -2 {wide + 4} {high + 4}" style="max-width: {wide + 4}px">'
+        f'viewBox="-2 -2 {wide + 4} {high + 4}" '
+        # Smaller, its letters couldn't be read: a narrow page scrolls it.
+        f'style="max-width: {wide + 4}px; min-width: {0.9 * (wide + 4):.0f}px">'
         '<defs><marker id="gravity-arrow" viewBox="0 0 8 8" refX="6" refY="4" '
         'markerWidth="8" markerHeight="8" orient="auto">'
         '<path d="M0 0L8 4L0 8z"/></marker></defs>'

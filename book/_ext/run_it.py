@@ -28,6 +28,9 @@ from gravity.experiment import PAPER_LEARNING_RATES
 TPU = "notebooks/benchmark/tpu"
 """The chapter that bounds what a TPU needs, and has its figures as parameters."""
 
+SOLUTION = "# @title Solution"
+"""How a cell begins that solves an exercise; Colab shows it as the cell's title."""
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -204,11 +207,17 @@ def _cell(text: str) -> str:
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Put the panel below a notebook's first cell."""
+    """Put the panel below a notebook's first cell, and name what hides a solution."""
     if not Path(app.srcdir, f"{docname}.ipynb").exists():
         return
     notebook = nbformat.reads(source[0], as_version=4)
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(panel(app, docname)))
+    for cell in notebook.cells:
+        if cell.source.startswith(SOLUTION):
+            cell.metadata.setdefault("mystnb", {}).update(
+                code_prompt_show="Show the solution",
+                code_prompt_hide="Hide the solution",
+            )
     source[0] = nbformat.writes(notebook, version=4)
 
 
