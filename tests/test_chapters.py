@@ -213,3 +213,25 @@ def test_card_shows_every_value_that_the_runs_have(conditions):
     assert "alpha = 0.01 or 0.02 or 0.03" in card
     assert "Glorot, Glorot with noise of 0.05" in card
     assert "learning_rate = 0.1," in card
+
+
+def test_columns_of_words_are_told_from_those_of_numbers():
+    made = chapters.table(
+        ["Optimizer", "Loss", "Won by", "Gain"],
+        [["Adam", "2.3", "rate = 1", "-0.1"], ["SGD", "too few", "momentum", "–"]],
+    ).data
+    assert re.findall(r"<th scope=\"col\"(.*?)>(.*?)<", made) == [
+        (' class="gravity-words"', "Optimizer"),
+        ("", "Loss"),
+        (' class="gravity-words"', "Won by"),
+        ("", "Gain"),
+    ]
+    assert re.findall(r"<td(.*?)>(.*?)<", made) == [
+        ("", "2.3"),
+        (' class="gravity-words"', "rate = 1"),
+        ("", "-0.1"),
+        ("", "too few"),
+        (' class="gravity-words"', "momentum"),
+        ("", "–"),
+    ]
+    assert '<th scope="col">' in chapters.table(["Nothing"], []).data
