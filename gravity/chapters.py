@@ -529,17 +529,28 @@ def table(
 
     Args:
         header: the columns' names.
-        rows: for each row the cells, as plain text.
+        rows: for each row the cells, as plain text. Columns with a number in them are
+            aligned at the right; those of words alone wrap.
         prose: whether the cells are sentences, which wrap, rather than numbers.
             Defaults to `False`.
     """
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    rows = [list(row) for row in rows]
+    words = [not any(map(_is_number, column)) for column in zip(*rows, strict=True)]
+    kinds = [' class="gravity-words"' if each else "" for each in words]
+    names = list(header)
+    kinds += [""] * (len(names) - len(kinds))
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(name)}</th>'
+        for name, kind in zip(names, kinds, strict=True)
+    )
     body, longest = "", 0
     for row in rows:
-        label, *rest = row
-        longest = max(longest, len(label))
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
-        body += f'<tr><th scope="row">{html.escape(label)}</th>{cells}</tr>'
+        longest = max(longest, len(row[0]))
+        first, *rest = (html.escape(cell) for cell in row)
+        cells = "".join(
+            f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, kinds[1:], strict=True)
+        )
+        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
     kind = "gravity-table"
     if prose:
         kind += " gravity-prose"
@@ -551,6 +562,10 @@ def table(
         f'<table class="table"><thead><tr>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _is_number(cell: str) -> bool:
+    return cell[:1] in "+-−–≥~" or cell[:1].isdigit()
 
 
 def colophon(runs: Iterable[Run] = ()) -> None:

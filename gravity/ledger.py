@@ -566,7 +566,9 @@ def _lowest(value: float) -> Callable[[Mapping[float, float]], Verdict]:
         order = sorted(
             losses, key=lambda each: (math.isnan(losses[each]), losses[each])
         )
-        seen = ", ".join(f"β = {each:g} {losses[each]:.3g}" for each in sorted(losses))
+        seen = ", ".join(
+            f"{losses[each]:.3g} with β = {each:g}" for each in sorted(losses)
+        )
         return Verdict(_answer(order[0] == value), f"last training loss: {seen}")
 
     return judge

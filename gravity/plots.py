@@ -711,7 +711,7 @@ def alpha_map(
     cells = np.array([[losses.get((w, a), np.nan) for w in widths] for a in alphas])
     figure, axis = plt.subplots(figsize=(8, 0.5 + 0.42 * len(alphas)))
     shown = np.ma.masked_invalid(cells)
-    axis.imshow(shown, origin="lower", aspect="auto", cmap="viridis_r", alpha=0.85)
+    axis.imshow(shown, origin="lower", aspect="auto", cmap="viridis", alpha=0.85)
     middle = (shown.max() + shown.min()) / 2 if shown.count() else 0
     for row, alpha in enumerate(alphas):
         for column, width in enumerate(widths):
@@ -730,8 +730,11 @@ def alpha_map(
     if best:
         first = min(best)
         line = [best[first] * math.sqrt(first / width) for width in widths]
-        # Rows are equally spaced in log α where the values of α are.
-        places = np.interp(np.log(line), np.log(alphas), range(len(alphas)))
+        # Rows are equally spaced in log α where the values of α are. Beyond them there
+        # is no row for the line to run through.
+        places = np.interp(
+            np.log(line), np.log(alphas), range(len(alphas)), left=np.nan, right=np.nan
+        )
         axis.plot(range(len(widths)), places, color="#D55E00", linestyle="--")
     axis.set_xticks(range(len(widths)), [f"{width:g}" for width in widths])
     axis.set_yticks(range(len(alphas)), [f"{alpha:g}" for alpha in alphas])

@@ -268,3 +268,25 @@ def test_short_labels_of_rows_take_no_room():
     long = chapters.table(["Pair", "Step"], [["1", "0.5"], ["MNIST × VGG16", "2"]]).data
     assert 'class="gravity-table gravity-short"' in short
     assert 'class="gravity-table"' in long
+
+
+def test_columns_of_words_are_told_from_those_of_numbers():
+    made = chapters.table(
+        ["Optimizer", "Loss", "Won by", "Gain"],
+        [["Adam", "2.3", "rate = 1", "-0.1"], ["SGD", "too few", "momentum", "–"]],
+    ).data
+    assert re.findall(r"<th scope=\"col\"(.*?)>(.*?)<", made) == [
+        (' class="gravity-words"', "Optimizer"),
+        ("", "Loss"),
+        (' class="gravity-words"', "Won by"),
+        ("", "Gain"),
+    ]
+    assert re.findall(r"<td(.*?)>(.*?)<", made) == [
+        ("", "2.3"),
+        (' class="gravity-words"', "rate = 1"),
+        ("", "-0.1"),
+        ("", "too few"),
+        (' class="gravity-words"', "momentum"),
+        ("", "–"),
+    ]
+    assert '<th scope="col">' in chapters.table(["Nothing"], []).data

@@ -310,6 +310,18 @@ def test_alpha_map_marks_the_best_and_draws_the_prediction():
     (line,) = axis.lines
     # From the second row, 0.02, to the first: four times the width, half the α.
     np.testing.assert_allclose(line.get_ydata(), [1, 0])
+    # The smaller the loss, the darker its cell, and the text on it is to be read.
+    (image,) = axis.images
+    dark, light = (image.to_rgba([value])[0][:3].sum() for value in (0.26, 1.02))
+    assert dark < light
+    colours = {text.get_text(): text.get_color() for text in axis.texts}
+    assert (colours["0.26"], colours["1.02"]) == ("white", "black")
+
+
+def test_alpha_map_draws_no_prediction_beyond_the_grid():
+    losses = {(w, a): a + w for w in (0.25, 1.0, 4.0) for a in (0.01, 0.02)}
+    (line,) = plots.alpha_map(losses, {0.25: 0.02}).axes[0].lines
+    np.testing.assert_allclose(line.get_ydata(), [1, 0, math.nan])
 
 
 def test_map_of_nothing_says_so():

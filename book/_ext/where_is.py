@@ -35,7 +35,7 @@ class WhereIs(SphinxDirective):
         source = Path(self.env.srcdir, page)
         named = source.exists() and f'"name": "{label}"' in source.read_text("utf-8")
         target = f"#{label}" if kind == "eq" or named else f"{file}#{label}"
-        names = ", ".join(f"`{test.partition('::')[2]}`" for test in tests)
+        names = "<br>".join(f"`{test.partition('::')[2]}`" for test in tests)
         return (
             f"| [{TITLES[kind]} {number}]({target}) | {what} | [](<{file}>) | {names} |"
         )
