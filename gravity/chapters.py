@@ -534,8 +534,8 @@ def table(
         prose: whether the cells are sentences, which wrap, rather than numbers.
             Defaults to `False`.
     """
-    rows = [list(row) for row in rows]
-    words = [not any(map(_is_number, column)) for column in zip(*rows, strict=True)]
+    cells_of = [list(row) for row in rows]
+    words = [not any(map(_is_number, column)) for column in zip(*cells_of, strict=True)]
     kinds = [' class="gravity-words"' if each else "" for each in words]
     names = list(header)
     kinds += [""] * (len(names) - len(kinds))
@@ -544,7 +544,7 @@ def table(
         for name, kind in zip(names, kinds, strict=True)
     )
     body, longest = "", 0
-    for row in rows:
+    for row in cells_of:
         longest = max(longest, len(row[0]))
         first, *rest = (html.escape(cell) for cell in row)
         cells = "".join(

@@ -172,7 +172,6 @@ def test_source_notebook_is_clean_and_its_cells_short(path):
 def test_card_names_the_runs_that_a_chapter_reads(path):
     cells = nbformat.read(path, as_version=4).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
-    # The runs behind the summary are on the cards of the pages that it leads to.
     if any("RunStore(" in source for source in code):
         # Else the gate would not know what the page shows.
         assert "colophon()" not in code[-1]
