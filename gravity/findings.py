@@ -49,7 +49,7 @@ def _missing(hypothesis: str, page: str, figure: str) -> Finding:
     return Finding(
         hypothesis,
         CANT_TELL,
-        f"Fewer than {FEWEST_SEEDS} seeds of each condition are stored.",
+        f"Some condition has fewer than {FEWEST_SEEDS} seeds stored.",
         math.nan,
         math.nan,
         math.nan,
@@ -146,7 +146,8 @@ def push(found: Runs) -> Finding:
         found: the runs of `gravity.studies.parts`.
     """
     return _raises(
-        "Without the push of its initial velocity Gravity does not leave the plateau.",
+        "Gravity trains a plain VGG16 by the push of its initial velocity: without it "
+        "the final test accuracy is lower.",
         "With its push Gravity ends {} from where it ends without.",
         found,
         "Gravity",
@@ -163,8 +164,8 @@ def initial_weights(found: Runs) -> Finding:
         found: the runs of `gravity.studies.plateau`.
     """
     return _raises(
-        "Gravity's advantage on a deep plain network is one of initialisation: given "
-        "the noise of its push on the initial weights, Adam leaves the plateau too.",
+        "What the push does for Gravity on a deep plain network it does for others: "
+        "with its noise on the initial weights, Adam ends higher.",
         "With the noise of Gravity's push on its initial weights Adam ends {} from "
         "where it ends without.",
         found,
@@ -214,7 +215,7 @@ def width_exponent(found: Runs) -> Finding:
     Args:
         found: the runs of `gravity.studies.width_map`.
     """
-    hypothesis = "The best α goes with 1 / √width: the exponent is -1/2."
+    hypothesis = "The best α goes with 1 / √width: the exponent is −1/2."
     place = ("evidence/width.ipynb", "fig-width")
     cells: dict[float, list[str]] = {}
     for name in found:

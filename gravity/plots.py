@@ -690,7 +690,9 @@ def conditions(
 
 
 def alpha_map(
-    losses: Mapping[tuple[float, float], float], best: Mapping[float, float]
+    losses: Mapping[tuple[float, float], float],
+    best: Mapping[float, float],
+    ceiling: float = math.inf,
 ) -> Figure:
     """Draw a loss over α and the width of the network.
 
@@ -699,6 +701,8 @@ def alpha_map(
             Without one the figure says so.
         best: for each width the best α, through the first of which, in order of the
             widths, the predicted line α ∝ 1 / √width runs.
+        ceiling: larger losses aren't told apart: one run that exploded would leave all
+            others a single colour. Defaults to none.
 
     Returns:
         The figure: a cell for each pair with its loss in it, the darker the smaller,
@@ -710,7 +714,7 @@ def alpha_map(
     alphas = sorted({alpha for _, alpha in losses})
     cells = np.array([[losses.get((w, a), np.nan) for w in widths] for a in alphas])
     figure, axis = plt.subplots(figsize=(8, 0.5 + 0.42 * len(alphas)))
-    shown = np.ma.masked_invalid(cells)
+    shown = np.ma.masked_invalid(np.minimum(cells, ceiling))
     axis.imshow(shown, origin="lower", aspect="auto", cmap="viridis", alpha=0.85)
     middle = (shown.max() + shown.min()) / 2 if shown.count() else 0
     for row, alpha in enumerate(alphas):
@@ -718,10 +722,11 @@ def alpha_map(
             if (width, alpha) not in losses:
                 continue
             loss = cells[row, column]
+            label = f"> {ceiling:.2g}" if loss > ceiling else f"{loss:.2f}"
             axis.text(
                 column,
                 row,
-                f"{loss:.2f}" if math.isfinite(loss) else "diverged",
+                label if math.isfinite(loss) else "diverged",
                 ha="center",
                 va="center",
                 color="white" if loss < middle else "black",

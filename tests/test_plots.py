@@ -318,6 +318,14 @@ def test_alpha_map_marks_the_best_and_draws_the_prediction():
     assert (colours["0.26"], colours["1.02"]) == ("white", "black")
 
 
+def test_alpha_map_keeps_its_colours_where_a_loss_exploded():
+    losses = {(1.0, 0.01): 0.2, (1.0, 0.02): 1.1, (1.0, 0.04): 4e9}
+    (axis,) = plots.alpha_map(losses, {1.0: 0.01}, 2.5).axes
+    assert [text.get_text() for text in axis.texts] == ["0.20", "1.10", "> 2.5"]
+    (image,) = axis.images
+    assert image.get_clim() == (0.2, 2.5)
+
+
 def test_alpha_map_draws_no_prediction_beyond_the_grid():
     losses = {(w, a): a + w for w in (0.25, 1.0, 4.0) for a in (0.01, 0.02)}
     (line,) = plots.alpha_map(losses, {0.25: 0.02}).axes[0].lines
