@@ -113,6 +113,8 @@ RUNS = {pair: shown(pair) for pair in PAIRS}
 EXPERIMENTS = {run.run_id: run for runs in RUNS.values() for run in runs}
 # Chapters read the runs of studies where they are stored. Trained they are by `study`.
 STUDIES = {name: studies.experiments(name) for name in studies.STUDIES}
+# The winners of a study's tries, known when those are stored.
+STUDIES["tuned"] = [run for group in studies.tuned(STORE).values() for run in group]
 TRAINABLE = EXPERIMENTS | {run.run_id: run for runs in STUDIES.values() for run in runs}
 
 
