@@ -172,7 +172,8 @@ def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study:
         width=0.25,
         epochs=4,
         batch_size=32,
-        train_size=10_000,
+        # Generated images, which tests put in the place of the real ones, are fewer.
+        train_size=min(10_000, DATASETS["fashion_mnist"].train_size),
         alpha=0.02,
         seeds=seeds,
     )

@@ -21,9 +21,18 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 def commands(page):
     """The commands of a page, as words."""
     for block in BLOCK.findall(page.read_text()):
+        command = ""
         for line in block.replace("\\\n", " ").splitlines():
-            if words := shlex.split(line, comments=True):
+            command += f"{line}\n"
+            try:
+                words = shlex.split(command, comments=True)
+            except ValueError:
+                # A quotation goes on in the next line.
+                continue
+            if words:
                 yield words
+            command = ""
+        assert not command, command
 
 
 COMMANDS = [

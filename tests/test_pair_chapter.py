@@ -63,7 +63,7 @@ def assert_tells_how_to_make_them(text):
         f"python -m gravity execute {CHAPTER} -o mnist_vgg19.ipynb",
         f"snakemake --profile book/cluster/slurm --config profile=paper -- "
         f"_build/paper/source/{CHAPTER}",
-        "python -m gravity runs import FILE here",
+        "<code>python -m gravity runs import FILE</code> here",
     ):
         assert command in text
     assert re.search(r"About [\d,]+ hours for each optimizer on \d+ cores of ", text)
