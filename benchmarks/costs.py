@@ -257,7 +257,10 @@ def _notebook(path: Path, source: str) -> Path:
         nbformat.v4.new_code_cell(source),
         nbformat.v4.new_code_cell("from gravity import chapters; chapters.colophon()"),
     ]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    # As every chapter does, it says what runs it.
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec})
+    nbformat.write(notebook, path)
     return path
 
 
@@ -293,8 +296,10 @@ def growth(results: Results) -> None:
                     for option, value in settings.items()
                     for word in (f"--{option.replace('_', '-')}", str(value))
                 ]
+                # Two rows may be the same run: a store of its own has each trained.
+                runs = str(Path(scratch) / f"{name}-{len(rows)}")
                 clock = time.perf_counter()
-                done = _python("-m", "gravity", "train", *words, GRAVITY_RUNS=scratch)
+                done = _python("-m", "gravity", "train", *words, GRAVITY_RUNS=runs)
                 seconds = time.perf_counter() - clock
                 folder = Path(done.stdout.splitlines()[-1])
                 made = json.loads((folder / "run.json").read_text())["provenance"]

@@ -14,7 +14,7 @@ from gravity.shared import checked, initial_velocity
 
 # The number of weights from which on a compiled update soon saves the seconds that it
 # takes to compile it.
-_WORTH_COMPILING = 2**20
+_WORTH_COMPILING = 2**19
 
 LearningRate: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
@@ -45,9 +45,9 @@ class Gravity(keras.optimizers.Optimizer):
     The update is computed in float32, for float64 variables in float64. The velocity
     is kept in the variable's own type, as Keras keeps its optimizers' state. Where
     TensorFlow makes a graph of a step for a CPU, as in `fit`, XLA compiles the update
-    of a network with a million weights or more into one program, which gives the same
-    result to the last bit. A model saved with this optimizer loads, and trains on as if
-    it had never stopped, in any process that has imported this class before:
+    of a network with half a million weights or more into one program, which gives the
+    same result to the last bit. A model saved with this optimizer loads, and trains on
+    as if it had never stopped, in any process that has imported this class before:
     `from gravity import Gravity`.
 
     Example:

@@ -284,7 +284,7 @@ def test_a_subclass_with_its_own_update_is_asked(compiled):
 
 
 def test_small_networks_are_updated_op_by_op():
-    assert optimizer_module._WORTH_COMPILING == 2**20
+    assert optimizer_module._WORTH_COMPILING == 2**19
 
 
 def test_what_was_compiled_keeps_no_variable(compiled):

@@ -31,6 +31,7 @@ TYPICAL = (
     "book/symbols",
     "book/bibliography",
     "notebooks/benchmark/mnist_vgg16",
+    "notebooks/benchmark/overview",
     "notebooks/derivation/algorithm",
     "notebooks/derivation/explorer",
     "search",

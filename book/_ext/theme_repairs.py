@@ -36,7 +36,7 @@ SIZE = re.compile(
 
 # The arrow that unfolds a chapter's pages has no name.
 SUMMARY = re.compile(
-    r'(<a class="reference internal" href="[^"]*">([^<]*)</a>'
+    r'(<a class="(?:current )?reference internal" href="[^"]*">([^<]*)</a>'
     r"<details[^>]*>)<summary>"
 )
 
