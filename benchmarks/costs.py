@@ -37,7 +37,7 @@ LIMITS = {
     "step": 450,
     "start": 110,
     "growth": 120,
-    "store": 60,
+    "store": 130,
     "memory": 45,
     "environment": 15,
 }
@@ -353,6 +353,12 @@ def store(results: Results) -> None:
             }
             times: dict[str, Any] = {}
             turns(steps, times.__setitem__)
+            results.put(str(count), times)
+            words = ["-m", "gravity", "execute", "notebooks/benchmark/overview.ipynb"]
+            words += ["-o", str(Path(scratch) / "overview.ipynb")]
+            # The chapter that shows every run there is.
+            show = {"show": lambda w=words, s=scratch: _python(*w, GRAVITY_RUNS=s)}
+            turns(show, times.__setitem__, TURNS, (LIMITS["store"] - 10) / 3)
             results.put(str(count), times)
 
 
