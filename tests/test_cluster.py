@@ -241,9 +241,10 @@ def test_smoke_sweep_is_complete_though_a_training_process_is_killed(slurm, tmp_
         log = finish(process, tmp_path)
     assert "SLURM status is: 'FAILED'" in log
     submitted = list(submissions(tmp_path).values())
-    runs = list(RunStore(tmp_path / "runs"))
     assert len(submitted) == 37
-    assert set(submitted) == {run.experiment.run_id for run in runs}
+    # The chapters of the studies train a few runs of their own.
+    store = RunStore(tmp_path / "runs")
+    runs = [store.get(run_id) for run_id in set(submitted)]
     datasets = sorted(run.experiment.dataset for run in runs)
     assert datasets == sorted([*DATASETS, "digits"] * 6)
     assert all(
