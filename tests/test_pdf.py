@@ -9,6 +9,7 @@ import browser
 import numpy as np
 import pypdfium2
 import pytest
+import yaml
 from pypdf import PdfReader
 
 from gravity import execution
@@ -23,8 +24,8 @@ TOC = [(0, "book/cite"), (1, CHAPTER)]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The two pages as HTML."""
+def small(tmp_path_factory):
+    """The two pages as HTML, in a book of their own."""
     browser.chromium()
     folder = tmp_path_factory.mktemp("pdf")
     source = folder / "source"
@@ -49,9 +50,9 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pdf(built):
-    path = built.parent / "book.pdf"
-    make_pdf.make(built, path, TOC)
+def pdf(small):
+    path = small.parent / "book.pdf"
+    make_pdf.make(small, path, TOC)
     return path
 
 
@@ -86,8 +87,8 @@ def execution_cells(path):
     ]
 
 
-def test_every_figure_is_there_in_colour(pdf, texts, built):
-    html = (built / f"{CHAPTER}.html").read_text()
+def test_every_figure_is_there_in_colour(pdf, texts, small):
+    html = (small / f"{CHAPTER}.html").read_text()
     figures = html.count("<figure")
     assert figures >= 2
     orange = np.array([0xD5, 0x5E, 0x00])
@@ -115,26 +116,47 @@ def test_contents_and_bookmarks_lead_to_the_chapters(pdf, texts):
         assert text.endswith(str(number))
 
 
-def test_links_stay_inside(pdf, built):
+def test_links_stay_inside(pdf, small):
     """The folder in which the book was built appears nowhere."""
-    assert str(built).encode() not in pdf.read_bytes()
+    assert str(small).encode() not in pdf.read_bytes()
     for page in PdfReader(pdf).pages:
         for annotation in page.get("/Annots", []):
             action = annotation.get_object().get("/A", {})
             assert not str(action.get("/URI", "")).startswith("file:")
 
 
-def test_what_does_not_fit_on_paper_is_an_error(built):
-    page = built / f"{CHAPTER}.html"
+def test_what_does_not_fit_on_paper_is_an_error(small):
+    page = small / f"{CHAPTER}.html"
     wide = '<article><p style="width: 3000px">wide</p><img src="nowhere.png">'
     broken = page.with_name("broken.html")
     text = page.read_text().replace("<figure", f"{wide}<figure", 1)
     broken.write_text(text)
-    name = broken.relative_to(built).with_suffix("").as_posix()
+    name = broken.relative_to(small).with_suffix("").as_posix()
     with pytest.raises(RuntimeError, match=r"nowhere.png is missing, <p .* too wide"):
-        make_pdf.make(built, built.parent / "broken.pdf", [(0, name)])
+        make_pdf.make(small, small.parent / "broken.pdf", [(0, name)])
 
 
-def test_missing_page_is_an_error(built):
+def test_missing_page_is_an_error(small):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        make_pdf.make(built, built.parent / "x.pdf", [(0, "book/nowhere")])
+        make_pdf.make(small, small.parent / "x.pdf", [(0, "book/nowhere")])
+
+
+def test_widest_picture_can_be_printed(built, tmp_path):
+    make_pdf.make(built / "html", tmp_path / "map.pdf", [(0, "book/map")])
+    assert len(PdfReader(tmp_path / "map.pdf").pages) >= 4
+
+
+@pytest.mark.slow
+def test_whole_book_can_be_printed(built, tmp_path):
+    toc = make_pdf.contents(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+    assert len(toc) > 50
+    make_pdf.make(built / "html", tmp_path / "book.pdf", toc)
+    reader = PdfReader(tmp_path / "book.pdf")
+    titles = sum(isinstance(entry, dict) for entry in flat(reader.outline))
+    assert titles == len(toc)
+
+
+def flat(outline):
+    """The bookmarks without their nesting."""
+    for entry in outline:
+        yield from flat(entry) if isinstance(entry, list) else [entry]
