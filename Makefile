@@ -42,8 +42,8 @@ test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder -m "not slow"
-	KERAS_BACKEND=jax $(BIN)/pytest tests/test_optimizer.py
-	KERAS_BACKEND=torch $(BIN)/pytest tests/test_optimizer.py
+	KERAS_BACKEND=jax $(BIN)/pytest tests/test_optimizer.py tests/test_variants.py
+	KERAS_BACKEND=torch $(BIN)/pytest tests/test_optimizer.py tests/test_variants.py
 
 .PHONY: test-all
 test-all: test  ## the above and the tests that take long

@@ -197,7 +197,6 @@ class Recorder(Gravity):
             ]
         )
         index = self._get_variable_index(variable)
-        self.assign(
-            self.recorded,
-            ops.slice_update(self.recorded, [index, 0], ops.expand_dims(row, 0)),
-        )
+        kept = ops.convert_to_tensor(self.recorded)
+        row = ops.expand_dims(row, 0)
+        self.assign(self.recorded, ops.slice_update(kept, [index, 0], row))
