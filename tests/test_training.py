@@ -59,6 +59,17 @@ def test_history_is_what_keras_measures_on_the_same_steps(run):
         model.reset_metrics()
 
 
+def test_steps_taken_at_one_call_are_those_taken_one_by_one(tmp_path, monkeypatch):
+    # Two full calls, and one of two batches, of which the last isn't full.
+    several = dataclasses.replace(SMALL, train_size=283)
+    together = training.train(several, RunStore(tmp_path / "8"), progress=False)
+    monkeypatch.setattr(training, "_steps_together", lambda experiment: 1)
+    alone = training.train(several, RunStore(tmp_path / "1"), progress=False)
+    assert together.history == alone.history
+    name = "weights_sha256"
+    assert together.provenance[name] == alone.provenance[name]
+
+
 def test_run_says_with_what_it_was_made(run):
     made = run.provenance
     assert made["versions"]["keras"] == keras.__version__
