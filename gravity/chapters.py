@@ -546,7 +546,7 @@ def table(
     body, longest = "", 0
     for row in cells_of:
         longest = max(longest, len(row[0]))
-        first, *rest = (html.escape(cell) for cell in row)
+        first, *rest = (html.escape(_with_minus(cell)) for cell in row)
         cells = "".join(
             f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, kinds[1:], strict=True)
         )
@@ -562,6 +562,26 @@ def table(
         f'<table class="table"><thead><tr>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def scientific(value: float, digits: int = 0) -> str:
+    r"""Return a number as a product with a power of ten, in LaTeX without the dollars.
+
+    Args:
+        value: the number, finite.
+        digits: how many follow the point. Defaults to 0.
+
+    Example:
+        >>> print(scientific(0.00042, 1))
+        4.2 \cdot 10^{-4}
+    """
+    factor, power = f"{value:.{digits}e}".split("e")
+    return rf"{factor} \cdot 10^{{{int(power)}}}" if int(power) else factor
+
+
+def _with_minus(cell: str) -> str:
+    """Return a cell with the sign that numbers in figures have, not a hyphen."""
+    return re.sub(r"^-(?=\d)", "−", cell)
 
 
 def _is_number(cell: str) -> bool:

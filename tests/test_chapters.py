@@ -284,9 +284,22 @@ def test_columns_of_words_are_told_from_those_of_numbers():
     assert re.findall(r"<td(.*?)>(.*?)<", made) == [
         ("", "2.3"),
         (' class="gravity-words"', "rate = 1"),
-        ("", "-0.1"),
+        ("", "−0.1"),
         ("", "too few"),
         (' class="gravity-words"', "momentum"),
         ("", "–"),
     ]
     assert '<th scope="col">' in chapters.table(["Nothing"], []).data
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "written"),
+    [
+        (0.00042, 1, r"4.2 \cdot 10^{-4}"),
+        (-1.6e-7, 0, r"-2 \cdot 10^{-7}"),
+        (7.0, 0, "7"),
+        (96.0, 0, r"1 \cdot 10^{2}"),
+    ],
+)
+def test_scientific_is_a_product_with_a_power_of_ten(value, digits, written):
+    assert chapters.scientific(value, digits) == written
