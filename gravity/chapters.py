@@ -580,8 +580,8 @@ def scientific(value: float, digits: int = 0) -> str:
 
 
 def _with_minus(cell: str) -> str:
-    """Return a cell with the sign that numbers in figures have, not a hyphen."""
-    return re.sub(r"^-(?=\d)", "−", cell)
+    """Return a cell whose numbers have the sign that they have in figures."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", cell)
 
 
 def _is_number(cell: str) -> bool:

@@ -219,7 +219,7 @@ def test_differences_are_paired_and_in_points(conditions):
     low, high = map(float, cells[2].split(" to "))
     assert 8 <= low < 9.8 < high <= 11
     assert cells[4:8] == ["(one) minus (few)", "–", "too few seeds", "–"]
-    assert cells[9] == "-9.8"
+    assert cells[9] == "−9.8"
 
 
 def test_card_shows_every_value_that_the_runs_have(conditions):
@@ -268,6 +268,13 @@ def test_short_labels_of_rows_take_no_room():
     long = chapters.table(["Pair", "Step"], [["1", "0.5"], ["MNIST × VGG16", "2"]]).data
     assert 'class="gravity-table gravity-short"' in short
     assert 'class="gravity-table"' in long
+
+
+def test_numbers_in_tables_have_a_minus_and_words_keep_their_hyphen():
+    row = ["max-step", "-0.1", "-9.9 to -8.1", "5.00e-05", "2026-11-25"]
+    made = chapters.table(["", "a", "b", "c", "d"], [row]).data
+    cells = re.findall(r"<t[dh][^>]*>([^<]*)</t", made)[5:]
+    assert cells == ["max-step", "−0.1", "−9.9 to −8.1", "5.00e-05", "2026-11-25"]
 
 
 def test_columns_of_words_are_told_from_those_of_numbers():
