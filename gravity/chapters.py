@@ -576,7 +576,11 @@ def scientific(value: float, digits: int = 0) -> str:
         4.2 \cdot 10^{-4}
     """
     factor, power = f"{value:.{digits}e}".split("e")
-    return rf"{factor} \cdot 10^{{{int(power)}}}" if int(power) else factor
+    if not int(power):
+        return factor
+    if factor in ("1", "-1"):
+        return rf"{factor[:-1]}10^{{{int(power)}}}"
+    return rf"{factor} \cdot 10^{{{int(power)}}}"
 
 
 def _with_minus(cell: str) -> str:

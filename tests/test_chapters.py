@@ -305,7 +305,9 @@ def test_columns_of_words_are_told_from_those_of_numbers():
         (0.00042, 1, r"4.2 \cdot 10^{-4}"),
         (-1.6e-7, 0, r"-2 \cdot 10^{-7}"),
         (7.0, 0, "7"),
-        (96.0, 0, r"1 \cdot 10^{2}"),
+        (96.0, 0, "10^{2}"),
+        (-1e-14, 0, "-10^{-14}"),
+        (1e-14, 1, r"1.0 \cdot 10^{-14}"),
     ],
 )
 def test_scientific_is_a_product_with_a_power_of_ten(value, digits, written):
