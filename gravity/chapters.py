@@ -546,7 +546,7 @@ def table(
     body, longest = "", 0
     for row in cells_of:
         longest = max(longest, len(row[0]))
-        first, *rest = (html.escape(cell) for cell in row)
+        first, *rest = (html.escape(_with_minus(cell)) for cell in row)
         cells = "".join(
             f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, kinds[1:], strict=True)
         )
@@ -562,6 +562,30 @@ def table(
         f'<table class="table"><thead><tr>'
         f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def scientific(value: float, digits: int = 0) -> str:
+    r"""Return a number as a product with a power of ten, in LaTeX without the dollars.
+
+    Args:
+        value: the number, finite.
+        digits: how many follow the point. Defaults to 0.
+
+    Example:
+        >>> print(scientific(0.00042, 1))
+        4.2 \cdot 10^{-4}
+    """
+    factor, power = f"{value:.{digits}e}".split("e")
+    if not int(power):
+        return factor
+    if factor in ("1", "-1"):
+        return rf"{factor[:-1]}10^{{{int(power)}}}"
+    return rf"{factor} \cdot 10^{{{int(power)}}}"
+
+
+def _with_minus(cell: str) -> str:
+    """Return a cell whose numbers have the sign that they have in figures."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", cell)
 
 
 def _is_number(cell: str) -> bool:

@@ -34,9 +34,9 @@ SLIDERS = {
 STARTS = {
     "up": (1, "V₀ = +α/l", "#0072B2", "dashed"),
     "none": (0, "V₀ = 0", "#D55E00", "solid"),
-    "down": (-1, "V₀ = -α/l", "#009E73", "dotdash"),
+    "down": (-1, "V₀ = −α/l", "#009E73", "dotdash"),
 }
-GREY = "#666666"
+GREY = "#808080"
 
 SCRIPT = """
 const [l, m, beta, alpha, g] = sliders.map((slider) => slider.value)
@@ -82,7 +82,7 @@ FINISH = """
     box.style.background = ground
     box.style.color = text
     for (const plot of models) {
-      plot.background_fill_color = plot.border_fill_color = ground
+      plot.background_fill_color = ground
       plot.outline_line_color = grid
       plot.title.text_color = text
       for (const axis of [...plot.below, ...plot.left])
@@ -261,6 +261,8 @@ def _plot(title: str, x: str, y: str) -> "Figure":
         y_axis_label=y,
         height=290,
         sizing_mode="stretch_width",
+        # Filled, it would leave a white line at its edges on a dark page.
+        border_fill_color=None,
         toolbar_location=None,
         tools="",
     )
@@ -295,7 +297,7 @@ def _step_plot(sources: dict[str, object]) -> "Figure":
 
 def _path_plots(path: object) -> "tuple[Figure, Figure]":
     velocity = _plot("Velocity", "Updates made", "Velocity V")
-    weight = _plot("Weight", "Updates made", "Distance moved W - W₀")
+    weight = _plot("Weight", "Updates made", "Distance moved W − W₀")
     lines = []
     for name, (_, label, color, dash) in STARTS.items():
         style = {"color": color, "line_dash": dash, "line_width": 2}

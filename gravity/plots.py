@@ -221,10 +221,11 @@ def trajectories(
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.8), layout="constrained")
     lines = _paths(left, loss, paths, minimum, window)
-    for line, path in zip(lines, paths.values(), strict=True):
+    # A line that is asked for its style gives no pattern of dashes back.
+    for line, path, dash in zip(lines, paths.values(), _DASHES, strict=False):
         line.set_data(*path.T)
         values = np.asarray(loss(*path.T))
-        right.semilogy(values, color=line.get_color(), linestyle=line.get_linestyle())
+        right.semilogy(values, color=line.get_color(), linestyle=dash)
     right.set_xlabel("Number of updates")
     right.set_ylabel("Loss")
     figure.legend(handles=lines, loc="outside upper center", ncols=len(lines))
@@ -336,6 +337,10 @@ _RACE = """\
 """
 
 
+_DASHES: Any = (":", (0, (5, 1, 1, 1, 1, 1)), "-.", "--", "-")
+"""The lines of `_paths`, in its order."""
+
+
 def _paths(
     axis: plt.Axes,
     loss: Callable[..., Any],
@@ -345,7 +350,6 @@ def _paths(
 ) -> list[Line2D]:
     """Draw a surface and return a line without points for each of several paths."""
     colors = ("#000000", "#CC79A7", "#009E73", "#0072B2", "#D55E00")
-    dashes = (":", (0, (5, 1, 1, 1, 1, 1)), "-.", "--", "-")
     left, right, low, high = window
     across, along = np.linspace(left, right, 121), np.linspace(low, high, 121)
     height = np.asarray(loss(*np.meshgrid(across, along)))
@@ -355,7 +359,7 @@ def _paths(
     _heights(axis, across, along, height, levels, norm=_faint(levels))
     lines = [
         axis.plot([], [], color=color, linestyle=dash, label=title)[0]
-        for title, color, dash in zip(paths, colors, dashes, strict=False)
+        for title, color, dash in zip(paths, colors, _DASHES, strict=False)
     ]
     start = next(iter(paths.values()))[0]
     (dot,) = axis.plot(*start, "o", zorder=3, color="white", mec="black")
@@ -535,7 +539,7 @@ def valley(curvatures: Sequence[float], paths: Mapping[str, NDArray[Any]]) -> Fi
 
     Returns:
         The figure, a panel for each path, all over the same part of the valley. The
-        start is a white dot, the minimum a cross, and darker is higher.
+        start is a white square, the minimum a cross, and darker is higher.
     """
     figure, axes = plt.subplots(
         1, len(paths), figsize=(8, 3.9), sharex=True, sharey=True, layout="tight"
@@ -550,8 +554,9 @@ def valley(curvatures: Sequence[float], paths: Mapping[str, NDArray[Any]]) -> Fi
         axis.grid(visible=False)
         _heights(axis, across, along, height, levels, vmax=2 * levels[-1])
         axis.plot(*path.T, "-o", color="black", linewidth=1.2, markersize=4)
-        (dot,) = axis.plot(*path[0], "o", zorder=3, color="white", mec="black")
-        dot.set_gid(dark.KEEP)
+        # On a dark page the path is white as well: the shape tells the start from it.
+        (start,) = axis.plot(*path[0], "s", zorder=3, color="white", mec="black")
+        start.set_gid(dark.KEEP)
         axis.plot(0, 0, "x", color="black", markersize=8, zorder=3)
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_xlabel("Weight $W_1$")

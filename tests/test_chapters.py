@@ -219,7 +219,7 @@ def test_differences_are_paired_and_in_points(conditions):
     low, high = map(float, cells[2].split(" to "))
     assert 8 <= low < 9.8 < high <= 11
     assert cells[4:8] == ["(one) minus (few)", "–", "too few seeds", "–"]
-    assert cells[9] == "-9.8"
+    assert cells[9] == "−9.8"
 
 
 def test_card_shows_every_value_that_the_runs_have(conditions):
@@ -270,6 +270,13 @@ def test_short_labels_of_rows_take_no_room():
     assert 'class="gravity-table"' in long
 
 
+def test_numbers_in_tables_have_a_minus_and_words_keep_their_hyphen():
+    row = ["max-step", "-0.1", "-9.9 to -8.1", "5.00e-05", "2026-11-25"]
+    made = chapters.table(["", "a", "b", "c", "d"], [row]).data
+    cells = re.findall(r"<t[dh][^>]*>([^<]*)</t", made)[5:]
+    assert cells == ["max-step", "−0.1", "−9.9 to −8.1", "5.00e-05", "2026-11-25"]
+
+
 def test_columns_of_words_are_told_from_those_of_numbers():
     made = chapters.table(
         ["Optimizer", "Loss", "Won by", "Gain"],
@@ -284,9 +291,24 @@ def test_columns_of_words_are_told_from_those_of_numbers():
     assert re.findall(r"<td(.*?)>(.*?)<", made) == [
         ("", "2.3"),
         (' class="gravity-words"', "rate = 1"),
-        ("", "-0.1"),
+        ("", "−0.1"),
         ("", "too few"),
         (' class="gravity-words"', "momentum"),
         ("", "–"),
     ]
     assert '<th scope="col">' in chapters.table(["Nothing"], []).data
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "written"),
+    [
+        (0.00042, 1, r"4.2 \cdot 10^{-4}"),
+        (-1.6e-7, 0, r"-2 \cdot 10^{-7}"),
+        (7.0, 0, "7"),
+        (96.0, 0, "10^{2}"),
+        (-1e-14, 0, "-10^{-14}"),
+        (1e-14, 1, r"1.0 \cdot 10^{-14}"),
+    ],
+)
+def test_scientific_is_a_product_with_a_power_of_ten(value, digits, written):
+    assert chapters.scientific(value, digits) == written

@@ -401,6 +401,16 @@ def test_trajectories_show_paths_and_losses(scene):
     assert dashes[0] != dashes[1]
 
 
+def test_a_path_and_its_loss_have_one_pattern_of_dashes(scene):
+    loss, paths, minimum, window = scene
+    five = {str(number): path for number, path in enumerate([*paths.values()] * 2)}
+    five["4"] = paths["Gravity"]
+    left, right = plots.trajectories(loss, five, minimum, window).axes
+    patterns = [line._unscaled_dash_pattern for line in left.lines[:5]]
+    assert patterns == [line._unscaled_dash_pattern for line in right.lines]
+    assert len(set(map(str, patterns))) == 5
+
+
 def test_race_has_every_update_and_needs_no_network(scene):
     open_before = plt.get_fignums()
     text = plots.race(*scene, alt='Two "dots" race.', frames=4).data

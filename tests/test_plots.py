@@ -198,6 +198,7 @@ def test_fig_6_shows_the_valley_and_the_paths():
         line, start, minimum = axis.lines
         np.testing.assert_allclose(np.column_stack(line.get_data()), path)
         assert np.column_stack(start.get_data()).tolist() == [path[0].tolist()]
+        assert start.get_marker() != line.get_marker()
         assert np.column_stack(minimum.get_data()).tolist() == [[0, 0]]
         assert axis.get_xlim()[0] < path[:, 0].min()
         assert axis.get_ylim()[1] > path[:, 1].max()
