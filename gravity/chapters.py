@@ -211,7 +211,8 @@ def results_table(runs: Sequence[Run]) -> "HTML":
     varied = _varied_arguments(runs)
     if any(varied.values()):
         columns["Arguments"] = lambda run: ", ".join(
-            f"{name} = {_value(run.experiment.arguments[name])}"
+            # Where the column is narrow, the line breaks before the sign.
+            f"{name} =\u00a0{_value(run.experiment.arguments[name])}"
             for name in varied[run.experiment.optimizer]
         )
     order = list(columns)
@@ -547,6 +548,8 @@ def table(
     for row in cells_of:
         longest = max(longest, len(row[0]))
         first, *rest = (html.escape(cell) for cell in row)
+        if prose:
+            rest = list(map(_together, rest))
         cells = "".join(
             f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, kinds[1:], strict=True)
         )
@@ -635,9 +638,16 @@ def _versions(provenance: Mapping[str, Any]) -> str:
     )
 
 
+def _together(text: str) -> str:
+    """Keep each argument and its value on one line."""
+    return re.sub(
+        r"\w+ = [^\s,]+(?=,|$)", r'<span class="gravity-together">\g<0></span>', text
+    )
+
+
 def _definitions(rows: Mapping[str, str]) -> str:
     items = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>"
+        f"<dt>{html.escape(name)}</dt><dd>{_together(html.escape(text))}</dd>"
         for name, text in rows.items()
     )
     return f"<dl>{items}</dl>"
