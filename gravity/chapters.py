@@ -641,7 +641,7 @@ def _versions(provenance: Mapping[str, Any]) -> str:
 def _together(text: str) -> str:
     """Keep each argument and its value on one line."""
     return re.sub(
-        r"\w+ = [^\s,]+(?=,|$)", r'<span class="gravity-together">\g<0></span>', text
+        r"\w+ = [^\s,]+(?:,|$)", r'<span class="gravity-together">\g<0></span>', text
     )
 
 

@@ -36,7 +36,9 @@ class WhereIs(SphinxDirective):
         table = nodes.container(classes=["gravity-where"])
         self.state.nested_parse(StringList(lines, path), self.content_offset, table)
         for name in table.findall(nodes.literal):
-            name.children = list(between_words(name.astext()))
+            parts = list(between_words(name.astext()))
+            name.clear()
+            name.extend(parts)
         return [table]
 
     def row(self, label: str, what: str, page: str, tests: list[str]) -> str:
