@@ -227,7 +227,7 @@ def test_card_shows_every_value_that_the_runs_have(conditions):
     card = chapters.run_card(runs).data
     assert "alpha = 0.01 or 0.02 or 0.03" in card
     assert "Glorot, Glorot with noise of 0.05" in card
-    assert "learning_rate = 0.1," in card
+    assert '<span class="gravity-together">learning_rate = 0.1,</span>' in card
     # Each was given one second.
     assert f"{len(runs)} s in all, for {len(runs)} runs" in card
 
