@@ -211,7 +211,8 @@ def results_table(runs: Sequence[Run]) -> "HTML":
     varied = _varied_arguments(runs)
     if any(varied.values()):
         columns["Arguments"] = lambda run: ", ".join(
-            f"{name} = {_value(run.experiment.arguments[name])}"
+            # Where the column is narrow, the line breaks before the sign.
+            f"{name} =\u00a0{_value(run.experiment.arguments[name])}"
             for name in varied[run.experiment.optimizer]
         )
     order = list(columns)

@@ -82,7 +82,7 @@ def adagrad(
         W: the weights.
         G: their gradient.
         t: not used.
-        slots: S. Begins at 0.1, as in Keras.
+        slots: `S`. Begins at 0.1, as in Keras.
         learning_rate: the learning rate l. Defaults to 0.001, as in Keras.
         epsilon: ε, added under the root. Defaults to 1e-7, as in Keras.
 
@@ -138,7 +138,7 @@ def rmsprop(
         W: the weights.
         G: their gradient.
         t: not used.
-        slots: S.
+        slots: `S`.
         learning_rate: the learning rate l. Defaults to 0.001, as in Keras.
         rho: ρ, how much of the old average is kept. Defaults to 0.9.
         epsilon: ε, added under the root. Defaults to 1e-7, as in Keras.
@@ -164,7 +164,7 @@ def nesterov(
         W: the weights, looked ahead: those of the paper plus βV.
         G: the gradient there.
         t: not used.
-        slots: V.
+        slots: `V`.
         learning_rate: the learning rate l. Defaults to 0.01, as in Keras.
         beta: how much of the velocity is kept. Defaults to 0.9.
 

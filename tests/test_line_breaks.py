@@ -35,6 +35,9 @@ def kept(document):
         ("by (-1e-07, 3e-05)", ["-1e-07", "3e-05"]),
         ("see Eq. 11. Then Eq. B3.5 and Fig. 2.", ["Eq. 11", "Eq. B3.5", "Fig. 2"]),
         ("the paper's Table 5: five", ["Table 5"]),
+        ("by Algorithm 1, in 170 MB or 10 kB", ["Algorithm 1", "170 MB", "10 kB"]),
+        ("11 h, 44 min, 2.6 GB, 22.8 ms", ["11 h", "44 min", "2.6 GB", "22.8 ms"]),
+        ("3 binary digits, 2 hours and 5 seconds", []),
         ("100 updates, one per cent, the end", []),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book/_ext"))
 
-from docstrings import to_restructured_text  # noqa: E402
+from docstrings import keep_sentences, to_restructured_text  # noqa: E402
 
 
 def test_every_public_module_is_in_the_reference():
@@ -28,3 +28,13 @@ def test_markdown_becomes_restructured_text():
 def test_dollars_and_brackets_in_code_stay():
     text = "`cost $5`, `a[0](1)` and 3 $ more"
     assert to_restructured_text(text) == "``cost $5``, ``a[0](1)`` and 3 $ more"
+
+
+def test_what_stands_before_a_colon_is_no_type():
+    lines = ["Draw it: at once.", "", "Returns:", "    The figure: a panel: two."]
+    keep_sentences("function", lines)
+    assert lines[0] == "Draw it: at once."
+    assert lines[3] == "    The figure \u2013 a panel: two."
+    lines = ["The name: readable parts.", "", "One: two."]
+    keep_sentences("property", lines)
+    assert lines == ["The name \u2013 readable parts.", "", "One: two."]

@@ -28,10 +28,23 @@ def to_restructured_text(text: str) -> str:
     )
 
 
+def keep_sentences(what: str, lines: list[str]) -> None:
+    """Hide the colons that napoleon would take for the end of a type.
+
+    It does so in the first line of an attribute and of what is returned.
+    """
+    firsts = {i + 1 for i, line in enumerate(lines[:-1]) if line.strip() == "Returns:"}
+    if what in ("attribute", "data", "property") and lines:
+        firsts.add(0)
+    for i in firsts:
+        lines[i] = re.sub(r":(?= |$)", " \u2013", lines[i], count=1)
+
+
 def process(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     lines[:] = to_restructured_text("\n".join(lines)).splitlines()
+    keep_sentences(what, lines)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

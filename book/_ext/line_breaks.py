@@ -1,8 +1,9 @@
 """Keeps together what a line must not part.
 
 A browser breaks a line after every formula, also where a full stop follows, and between
-a number and its per cent sign. This gives such pairs an element of their own, which the
-style sheet keeps on one line. The text stays as it is, to be searched and copied.
+a number and its per cent sign or unit. This gives such pairs an element of their own,
+which the style sheet keeps on one line. The text stays as it is, to be searched and
+copied.
 """
 
 import re
@@ -13,7 +14,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 CLASS = "gravity-together"
 PAIR = re.compile(
-    r"[\d.,]*\d %|[-\u2212]?\d[\d.]*e[-+]\d+|(?:Eq|Fig)\. [A-Z]?\d+(?:\.\d+)?|Table \d+"
+    r"[\d.,]*\d (?:%|(?:[kMG]?B|min|h|m?s)\b)|[-\u2212]?\d[\d.]*e[-+]\d+|"
+    r"(?:Eq|Fig)\. [A-Z]?\d+(?:\.\d+)?|(?:Table|Algorithm) \d+"
 )
 BEHIND = re.compile(r"[.,;:!?)\]\u2019\u201d]+")
 

@@ -1,6 +1,7 @@
 """The directive `where-is`: `book/equations.yaml` as a table with links."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,15 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 TITLES = {"eq": "Eq.", "table": "Table", "fig": "Fig.", "algorithm": "Algorithm"}
+
+
+def between_words(name: str) -> Iterator[nodes.Node]:
+    """Yield a long name in parts between which a line may break."""
+    first, *others = name.split("_")
+    yield nodes.Text(first)
+    for word in others:
+        yield nodes.raw("", "<wbr>", format="html")
+        yield nodes.Text(f"_{word}")
 
 
 class WhereIs(SphinxDirective):
@@ -25,6 +35,10 @@ class WhereIs(SphinxDirective):
         lines += [self.row(label, **item) for label, item in items.items()]
         table = nodes.container(classes=["gravity-where"])
         self.state.nested_parse(StringList(lines, path), self.content_offset, table)
+        for name in table.findall(nodes.literal):
+            parts = list(between_words(name.astext()))
+            name.clear()
+            name.extend(parts)
         return [table]
 
     def row(self, label: str, what: str, page: str, tests: list[str]) -> str:
