@@ -292,7 +292,11 @@ def store_table(runs: Iterable[Run]) -> "HTML":
     rows = []
     for (trained, scale, width, epochs, batch, images), group in sorted(groups.items()):
         numbers = Counter(TITLES[run.experiment.optimizer] for run in group)
-        listed = ", ".join(f"{name} {number}" for name, number in numbers.items())
+        # A name stays whole and with its number, however narrow the column.
+        listed = ", ".join(
+            f"{name} {number}".replace(" ", "\N{NO-BREAK SPACE}")
+            for name, number in numbers.items()
+        )
         sizes = (f"{width:g}", f"{epochs}", f"{batch}", f"{images:,}")
         taken = _duration(sum(map(_seconds, group)))
         rows.append([trained, scale, *sizes, listed, taken])
