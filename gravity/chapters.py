@@ -9,6 +9,7 @@ import re
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -250,7 +251,7 @@ def settings_table() -> "HTML":
         [
             f"{datasets.DATASETS[dataset].title} × {TITLES[architecture]}",
             f"{OPTIMIZERS['gravity']['learning_rate']:g}",
-            *(f"{rates[name]:g}" for name in ("adam", "rmsprop")),
+            *(f"{rates[name]:.2e}" for name in ("adam", "rmsprop")),
         ]
         for (dataset, architecture), rates in PAPER_LEARNING_RATES.items()
     ]
@@ -277,28 +278,29 @@ def common_settings_table() -> "HTML":
 
 
 def store_table(runs: Iterable[Run]) -> "HTML":
-    """Return what is stored, a row for runs that differ in seed or arguments only."""
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    """Return what is stored, a row for runs of the same network, budget and data.
+
+    A row has the number of runs of each optimizer, whatever their arguments, seeds and
+    initial weights.
+    """
+    groups: dict[tuple[str, str, float, int, int, int], list[Run]] = {}
     for run in in_order(runs):
         each = run.experiment
         images = each.train_size or datasets.DATASETS[each.dataset].train_size
-        key = (
-            each.title,
-            each.scale,
-            f"{each.width:g}",
-            f"{each.epochs}",
-            f"{each.batch_size}",
-            f"{images:,}",
-        )
+        trained = f"{each.dataset_title} × {TITLES[each.architecture]}"
+        key = (trained, each.scale, each.width, each.epochs, each.batch_size, images)
         groups.setdefault(key, []).append(run)
-    rows = [
-        [
-            *key,
-            str(len(group)),
-            f"{sum(run.provenance['seconds'] for run in group) / 60:,.0f} min",
-        ]
-        for key, group in sorted(groups.items())
-    ]
+    rows = []
+    for (trained, scale, width, epochs, batch, images), group in sorted(groups.items()):
+        numbers = Counter(TITLES[run.experiment.optimizer] for run in group)
+        # A name stays whole and with its number, however narrow the column.
+        listed = ", ".join(
+            f"{name} {number}".replace(" ", "\N{NO-BREAK SPACE}")
+            for name, number in numbers.items()
+        )
+        sizes = (f"{width:g}", f"{epochs}", f"{batch}", f"{images:,}")
+        taken = _duration(sum(map(_seconds, group)))
+        rows.append([trained, scale, *sizes, listed, taken])
     header = ["Runs of", "Scale", "Width", "Epochs", "Batch", "Training data"]
     return table([*header, "Runs", "Training time"], rows)
 
@@ -386,7 +388,8 @@ def verdicts(
             statement.judge(authors),
             over_seeds(statement.judge, ours),
         ):
-            cells.append(f"{verdict.answer}: {verdict.evidence}")
+            evidence = SEED.sub(r";\n\1", verdict.evidence)
+            cells.append(f"{verdict.answer}: {evidence}")
         rows.append(cells)
     return table(["The paper says", "The authors' runs", "Our runs"], rows, prose=True)
 
@@ -519,6 +522,9 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
+SEED = re.compile(r"; (\w+ seed: )")
+"""Where the evidence goes on to the next seed: a verdict begins a line there."""
+
 LONGEST_LABEL = 12
 """Characters of a row's label that isn't worth a second line."""
 
@@ -548,8 +554,14 @@ def table(
     for row in cells_of:
         longest = max(longest, len(row[0]))
         first, *rest = (html.escape(_with_minus(cell)) for cell in row)
+        # Sentences side by side are too many for a phone, which stacks them.
+        tags = [
+            f'{kind} data-column="{html.escape(name)}"' if prose else kind
+            for name, kind in zip(names[1:], kinds[1:], strict=True)
+        ]
         cells = "".join(
-            f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, kinds[1:], strict=True)
+            f"<td{tag}>{_unbroken(cell) if prose else cell}</td>"
+            for cell, tag in zip(rest, tags, strict=True)
         )
         body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
     kind = "gravity-table"
@@ -618,21 +630,44 @@ def colophon(runs: Iterable[Run] = ()) -> None:
             f"on {made['device']}"
         )
         alike.setdefault(how, []).append(run)
-    number = 0
+    number, groups = 0, ""
     for how, group in alike.items():
         first, number = number + 1, number + len(group)
-        runs_made = ", ".join(
-            f"{run.experiment.run_id} {run.provenance['started']} in "
-            f"{run.provenance['seconds']:,.0f} s"
-            for run in group
-        )
         name = f"Runs {first} to {number}" if group[1:] else f"Run {number}"
-        rows[name] = f"{how}; {runs_made}"
+        groups += f"<dt>{name}</dt><dd>{html.escape(how)}{_list_of(group)}</dd>"
     card = _html(
         f'<details class="gravity-card" {publication.attribute(shown)}>'
-        f"<summary>How this page was made</summary>{_definitions(rows)}</details>"
+        f"<summary>How this page was made</summary>"
+        f"<dl>{_items(rows)}{groups}</dl></details>"
     )
     display(card, metadata=COMPLETE)
+
+
+FEW_RUNS = 12
+"""How many runs are listed at once; a longer list has to be unfolded."""
+
+
+def _list_of(group: Sequence[Run]) -> str:
+    """Each run's name, when it was trained and how long, below what is true of all."""
+    times = [datetime.fromisoformat(run.provenance["started"]) for run in group]
+    each = "".join(
+        f"<li><code>{run.experiment.run_id}</code> {_minute(time)}, "
+        f"{_seconds(run):,.0f} s</li>"
+        for run, time in zip(group, times, strict=True)
+    )
+    listed = f"<ul>{each}</ul>"
+    if len(group) <= FEW_RUNS:
+        return f'<div class="gravity-runs">{listed}</div>'
+    taken = _duration(sum(map(_seconds, group)))
+    return (
+        f'<details class="gravity-runs"><summary>{len(group)} runs, begun between '
+        f"{_minute(min(times))} and {_minute(max(times))}, {taken} in all</summary>"
+        f"{listed}</details>"
+    )
+
+
+def _minute(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _libraries() -> Iterator[str]:
@@ -661,11 +696,23 @@ def _versions(provenance: Mapping[str, Any]) -> str:
 
 
 def _definitions(rows: Mapping[str, str]) -> str:
-    items = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>"
+    return f"<dl>{_items(rows)}</dl>"
+
+
+def _items(rows: Mapping[str, str]) -> str:
+    return "".join(
+        f"<dt>{html.escape(name)}</dt><dd>{_unbroken(html.escape(text))}</dd>"
         for name, text in rows.items()
     )
-    return f"<dl>{items}</dl>"
+
+
+def _unbroken(text: str) -> str:
+    """Keep an argument with its value on one line, and a number with its per cent."""
+    return re.sub(r"(?<=\w) = (?=\S)|(?<=\d) (?=%)", _keep, text)
+
+
+def _keep(spaces: re.Match[str]) -> str:
+    return spaces[0].replace(" ", "&nbsp;")
 
 
 def _html(text: str) -> "HTML":

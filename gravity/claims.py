@@ -94,7 +94,9 @@ class Claim:
         """Return the verdict on `histories`, "can't tell" where one is missing."""
         missing = [TITLES[name] for name in self.needs if name not in histories]
         if missing:
-            return Verdict(CANT_TELL, f"no run with {' or '.join(missing)}")
+            *most, last = missing
+            names = f"{', '.join(most)} or {last}" if most else last
+            return Verdict(CANT_TELL, f"no run with {names}")
         return self.rule(histories)
 
 
@@ -133,7 +135,7 @@ def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
     count = len(verdicts)
     if count < FEWEST_SEEDS:
         those = "one seed" if count == 1 else f"{count} seeds"
-        points = "; ".join(verdict.evidence for verdict in verdicts)
+        points = "; ".join(_by_seed([verdict.evidence for verdict in verdicts]))
         return Verdict(CANT_TELL, f"{those}, too few to claim anything; {points}")
     agreeing = {
         answer: sum(verdict.answer == answer for verdict in verdicts)
@@ -147,6 +149,17 @@ def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
         if beyond_chance(number, count):
             return Verdict(answer, evidence)
     return Verdict(CANT_TELL, evidence)
+
+
+def _by_seed(points: Sequence[str]) -> list[str]:
+    """The points of each seed, said once where they are the same."""
+    if len(set(points)) == 1:
+        return [points[0]]
+    numbers = ("first", "second", "third", "fourth")
+    return [
+        f"{number} seed: {point}"
+        for number, point in zip(numbers, points, strict=False)
+    ]
 
 
 def beyond_chance(agreeing: int, count: int) -> bool:

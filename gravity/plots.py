@@ -185,7 +185,8 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
         axis.ticklabel_format(axis="y", useOffset=False)
         for optimizer, each in histories.items():
             _curve(axis, [history[metric] for history in each], optimizer, percent)
-        if percent:
+        # From 0 on, curves that all are near 100 % would be a single line.
+        if percent and axis.dataLim.ymin < 50:
             axis.set_ylim(bottom=0)
     for axis in axes[1]:
         axis.set_xlabel("Epoch")
@@ -193,8 +194,9 @@ def _four_panels(histories: Mapping[str, Sequence[History]], title: str) -> Figu
     if max(len(one["loss"]) for each in histories.values() for one in each) == 1:
         axes[0, 0].set_xlim(0, 2)
     handles, labels = axes.flat[0].get_legend_handles_labels()
+    # At the left, where a phone shows it: there the figure is wider than the page.
     figure.legend(
-        handles, labels, title=title, loc="outside upper center", ncols=len(handles)
+        handles, labels, title=title, loc="outside upper left", ncols=len(handles)
     )
     return figure
 

@@ -224,7 +224,7 @@ def test_differences_are_paired_and_in_points(conditions):
 
 def test_card_shows_every_value_that_the_runs_have(conditions):
     runs = [run for each in conditions.values() for run in each]
-    card = chapters.run_card(runs).data
+    card = chapters.run_card(runs).data.replace("&nbsp;", " ")
     assert "alpha = 0.01 or 0.02 or 0.03" in card
     assert "Glorot, Glorot with noise of 0.05" in card
     assert "learning_rate = 0.1," in card
@@ -275,6 +275,36 @@ def test_numbers_in_tables_have_a_minus_and_words_keep_their_hyphen():
     made = chapters.table(["", "a", "b", "c", "d"], [row]).data
     cells = re.findall(r"<t[dh][^>]*>([^<]*)</t", made)[5:]
     assert cells == ["max-step", "−0.1", "−9.9 to −8.1", "5.00e-05", "2026-11-25"]
+
+
+def test_sentences_name_their_column_and_keep_a_value_with_its_name():
+    made = chapters.table(["It", "Says"], [["a", "lr = 0.1, 5 %"]], prose=True).data
+    assert (
+        '<td class="gravity-words" data-column="Says">lr&nbsp;=&nbsp;0.1, 5&nbsp;%</td>'
+        in made
+    )
+
+
+def test_table_of_the_store_has_one_row_for_all_optimizers(tmp_path):
+    store = RunStore(tmp_path)
+    made = [
+        store.save(
+            Experiment(
+                dataset="digits", architecture="vgg16", optimizer=name, epochs=epochs
+            ),
+            {metric: [0.5] * epochs for metric in METRICS},
+            {"seconds": 50.0},
+        )
+        for name, epochs in (("adam", 10), ("gravity", 10), ("adam", 8))
+    ]
+    rows = re.findall("<tr>(.*?)</tr>", chapters.store_table(made).data)
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows[1:]]
+    alike = ["1", "128", "1,437"]
+    assert [[row[0], row[1], row[3], *row[6:]] for row in cells] == [
+        ["Digits × VGG16", "reduced", "8", "Adam\xa01", "50 s"],
+        ["Digits × VGG16", "reduced", "10", "Gravity\xa01, Adam\xa01", "2 min"],
+    ]
+    assert all([row[2], *row[4:6]] == alike for row in cells)
 
 
 def test_columns_of_words_are_told_from_those_of_numbers():

@@ -171,6 +171,8 @@ def test_claim_without_its_runs_cannot_be_told():
         CANT_TELL,
         "no run with Adam or RMSprop",
     )
+    verdict = claim.judge({})
+    assert verdict.evidence == "no run with Gravity, Adam or RMSprop"
 
 
 def test_each_seed_is_judged_by_itself():
@@ -202,8 +204,13 @@ def test_few_seeds_show_their_points_and_claim_nothing():
     assert verdict.answer == CANT_TELL
     assert verdict.evidence.startswith("one seed, too few to claim anything; best tr")
     assert "Gravity 80.00 %, Adam 30.00 %" in verdict.evidence
-    verdict = over_seeds(lambda _: Verdict(SUPPORTED, "0.5"), range(4))
-    assert verdict.evidence == "4 seeds, too few to claim anything; 0.5; 0.5; 0.5; 0.5"
+    verdict = over_seeds(lambda seed: Verdict(SUPPORTED, f"0.{seed}"), range(4))
+    assert verdict.evidence == (
+        "4 seeds, too few to claim anything; first seed: 0.0; second seed: 0.1; "
+        "third seed: 0.2; fourth seed: 0.3"
+    )
+    verdict = over_seeds(lambda _: Verdict(CANT_TELL, "too short"), range(3))
+    assert verdict.evidence == "3 seeds, too few to claim anything; too short"
 
 
 def test_chance_is_that_of_the_binomial_test():

@@ -246,6 +246,21 @@ def test_the_authors_curves_are_theirs_and_on_another_ground():
     assert all(axis.get_facecolor()[:3] != (1, 1, 1) for axis in panels)
 
 
+def test_accuracies_that_are_all_high_are_not_drawn_from_0():
+    history = {
+        "loss": [2.0, 1.0],
+        "accuracy": [0.4, 0.9],
+        "val_loss": [2.1, 1.2],
+        "val_accuracy": [0.91, 0.99],
+    }
+    limits = {
+        axis.get_ylabel(): axis.get_ylim()
+        for axis in plots.published_curves({"adam": history}).axes
+    }
+    assert limits["Training accuracy (%)"][0] == 0
+    assert 90 < limits["Test accuracy (%)"][0] < 91
+
+
 def test_a_figure_without_runs_says_so():
     for figure in (plots.training_curves([]), plots.published_curves({})):
         (axis,) = figure.axes

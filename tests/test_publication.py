@@ -85,7 +85,7 @@ def test_card_says_when_what_and_where(book, tmp_path):
     for words in (
         one.experiment.run_id,
         html.escape(chapters.SCALES["reduced"]),
-        "2026-11-24T12:00:00",
+        "2026-11-24 12:00 UTC, 150 s",
         "commit 0000000000",
         "keras 3.15.1",
         "on cpu:0 (a processor)",
@@ -109,8 +109,22 @@ def test_card_says_once_what_was_made_alike(book, tmp_path):
         ["Run 1", "Runs 2 to 3"],
     )
     for one in (*alike, smoke):
-        assert f"{one.experiment.run_id} 2026-11-24T12:00:00+00:00 in 150 s" in text
+        name = f"<code>{one.experiment.run_id}</code>"
+        assert f"<li>{name} 2026-11-24 12:00 UTC, 150 s</li>" in text
     assert len(publication.shown_runs(text)) == 3
+
+
+def test_card_of_many_runs_is_one_line_that_unfolds(book, tmp_path):
+    many = [run(tmp_path, width=0.125, epochs=25, seeds=[seed]) for seed in range(13)]
+    text = (book(many) / "notebooks/benchmark/digits_vgg16.html").read_text()
+    # 13 times 150.04 s.
+    assert (
+        '<details class="gravity-runs"><summary>13 runs, begun between '
+        "2026-11-24 12:00 UTC and 2026-11-24 12:00 UTC, 33 min in all</summary><ul>"
+    ) in text
+    assert text.count("<li>") == 13
+    text = (book(many[:12]) / "notebooks/benchmark/digits_vgg16.html").read_text()
+    assert '<div class="gravity-runs"><ul>' in text
 
 
 def test_what_is_no_book_is_named(tmp_path):

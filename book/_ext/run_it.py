@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import os
+import re
 import shlex
 import zlib
 from dataclasses import dataclass
@@ -202,8 +203,10 @@ def _literal(default: str) -> str:
 
 
 def _cell(text: str) -> str:
-    # A brace or a pipe would end the cell, or begin a formula.
-    return text.replace("|", "\\|").replace("$", "\\$").replace("{", "\\{")
+    # A pipe would end the cell, and a dollar begin a formula. What stands in braces is
+    # code, whose quotation marks must stay as they are.
+    text = text.replace("|", "\\|").replace("$", "\\$")
+    return re.sub(r"\{.*\}", r"`\g<0>`", text)
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
