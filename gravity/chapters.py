@@ -356,8 +356,9 @@ def differences(
         rows.append(
             [
                 name,
-                f"{100 * each.mean:+.1f}",
-                f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+                comparison.signed(100 * each.mean),
+                f"{comparison.signed(100 * each.low)} to "
+                f"{comparison.signed(100 * each.high)}",
                 f"{corrected[pair]:.3f}",
             ]
         )

@@ -133,7 +133,11 @@ def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
     count = len(verdicts)
     if count < FEWEST_SEEDS:
         those = "one seed" if count == 1 else f"{count} seeds"
-        points = "; ".join(verdict.evidence for verdict in verdicts)
+        seen = [verdict.evidence for verdict in verdicts]
+        # What is the same for all is said once.
+        points = seen[0]
+        if len(set(seen)) > 1:
+            points = "; ".join(f"({n}) {each}" for n, each in enumerate(seen, start=1))
         return Verdict(CANT_TELL, f"{those}, too few to claim anything; {points}")
     agreeing = {
         answer: sum(verdict.answer == answer for verdict in verdicts)

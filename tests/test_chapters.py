@@ -219,7 +219,7 @@ def test_differences_are_paired_and_in_points(conditions):
     low, high = map(float, cells[2].split(" to "))
     assert 8 <= low < 9.8 < high <= 11
     assert cells[4:8] == ["(one) minus (few)", "–", "too few seeds", "–"]
-    assert cells[9] == "-9.8"
+    assert cells[9] == "−9.8"
 
 
 def test_card_shows_every_value_that_the_runs_have(conditions):

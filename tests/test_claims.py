@@ -203,7 +203,9 @@ def test_few_seeds_show_their_points_and_claim_nothing():
     assert verdict.evidence.startswith("one seed, too few to claim anything; best tr")
     assert "Gravity 80.00 %, Adam 30.00 %" in verdict.evidence
     verdict = over_seeds(lambda _: Verdict(SUPPORTED, "0.5"), range(4))
-    assert verdict.evidence == "4 seeds, too few to claim anything; 0.5; 0.5; 0.5; 0.5"
+    assert verdict.evidence == "4 seeds, too few to claim anything; 0.5"
+    verdict = over_seeds(lambda seed: Verdict(SUPPORTED, f"0.{seed}"), range(2))
+    assert verdict.evidence == "2 seeds, too few to claim anything; (1) 0.0; (2) 0.1"
 
 
 def test_chance_is_that_of_the_binomial_test():
