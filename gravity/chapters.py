@@ -359,8 +359,9 @@ def differences(
         rows.append(
             [
                 name,
-                f"{100 * each.mean:+.1f}",
-                f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
+                comparison.signed(100 * each.mean),
+                f"{comparison.signed(100 * each.low)} to "
+                f"{comparison.signed(100 * each.high)}",
                 f"{corrected[pair]:.3f}",
             ]
         )
@@ -522,7 +523,7 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-SEED = re.compile(r"; (\w+ seed: )")
+SEED = re.compile(r"; (\(\d\) )")
 """Where the evidence goes on to the next seed: a verdict begins a line there."""
 
 LONGEST_LABEL = 12

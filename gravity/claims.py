@@ -135,7 +135,11 @@ def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
     count = len(verdicts)
     if count < FEWEST_SEEDS:
         those = "one seed" if count == 1 else f"{count} seeds"
-        points = "; ".join(_by_seed([verdict.evidence for verdict in verdicts]))
+        seen = [verdict.evidence for verdict in verdicts]
+        # What is the same for all is said once.
+        points = seen[0]
+        if len(set(seen)) > 1:
+            points = "; ".join(f"({n}) {each}" for n, each in enumerate(seen, start=1))
         return Verdict(CANT_TELL, f"{those}, too few to claim anything; {points}")
     agreeing = {
         answer: sum(verdict.answer == answer for verdict in verdicts)
@@ -149,17 +153,6 @@ def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
         if beyond_chance(number, count):
             return Verdict(answer, evidence)
     return Verdict(CANT_TELL, evidence)
-
-
-def _by_seed(points: Sequence[str]) -> list[str]:
-    """The points of each seed, said once where they are the same."""
-    if len(set(points)) == 1:
-        return [points[0]]
-    numbers = ("first", "second", "third", "fourth")
-    return [
-        f"{number} seed: {point}"
-        for number, point in zip(numbers, points, strict=False)
-    ]
 
 
 def beyond_chance(agreeing: int, count: int) -> bool:

@@ -44,6 +44,21 @@ class Comparison:
         return float(self.differences.mean())
 
 
+def signed(number: float, digits: int = 1) -> str:
+    """Return a number with its sign, as it stands in the book's sentences and tables.
+
+    Args:
+        number: a difference.
+        digits: after the decimal point. Defaults to 1.
+
+    Returns:
+        The number with + or − before it, and without either where it rounds to 0.
+    """
+    if round(number, digits) == 0:
+        return f"{0:.{digits}f}"
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
 def compare(
     runs: Sequence[Run], optimizer: str = "gravity", metric: str = "val_loss"
 ) -> list[Comparison]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gravity import studies
 from gravity.claims import CANT_TELL, NOT_SUPPORTED, SIMILAR_POINTS, SUPPORTED
-from gravity.comparison import FEWEST_SEEDS, RESAMPLES, difference
+from gravity.comparison import FEWEST_SEEDS, RESAMPLES, difference, signed
 from gravity.runs import Run, RunStore
 
 Runs = Mapping[str, Sequence[Run]]
@@ -98,8 +98,8 @@ def nearly_linear(found: Runs) -> Finding:
         hypothesis,
         answer,
         "Without the bound on the step, with a constant moving average and a push of "
-        f"the same size, Gravity ends {_signed(mean, low, high)} from where it ends as "
-        "it is.",
+        f"the same size, Gravity ends {_apart(mean, low, high)} where it ends as it "
+        "is.",
         mean,
         low,
         high,
@@ -108,8 +108,12 @@ def nearly_linear(found: Runs) -> Finding:
     )
 
 
-def _signed(mean: float, low: float, high: float) -> str:
-    return f"{mean:+.1f} points of test accuracy ({low:+.1f} to {high:+.1f})"
+def _apart(mean: float, low: float, high: float) -> str:
+    side = "below" if mean < 0 else "above"
+    return (
+        f"{abs(mean):.1f} points of test accuracy ({signed(low)} to {signed(high)}) "
+        f"{side}"
+    )
 
 
 def _raises(
@@ -129,7 +133,7 @@ def _raises(
     return Finding(
         hypothesis,
         answer,
-        sentence.format(_signed(mean, low, high)),
+        sentence.format(_apart(mean, low, high)),
         mean,
         low,
         high,
@@ -148,7 +152,7 @@ def push(found: Runs) -> Finding:
     return _raises(
         "Gravity trains a plain VGG16 by the push of its initial velocity: without it "
         "the final test accuracy is lower.",
-        "With its push Gravity ends {} from where it ends without.",
+        "With its push Gravity ends {} where it ends without.",
         found,
         "Gravity",
         "no push",
@@ -166,8 +170,8 @@ def initial_weights(found: Runs) -> Finding:
     return _raises(
         "What the push does for Gravity on a deep plain network it does for others: "
         "with its noise on the initial weights, Adam ends higher.",
-        "With the noise of Gravity's push on its initial weights Adam ends {} from "
-        "where it ends without.",
+        "With the noise of Gravity's push on its initial weights Adam ends {} where it "
+        "ends without.",
         found,
         "Adam, Glorot + noise",
         "Adam, Glorot",
@@ -245,8 +249,8 @@ def width_exponent(found: Runs) -> Finding:
     return Finding(
         hypothesis,
         answer,
-        f"The best α goes with the width to the power {estimate:+.2f} "
-        f"({low:+.2f} to {high:+.2f}).",
+        f"The best α goes with the width to the power {signed(estimate, 2)} "
+        f"({signed(low, 2)} to {signed(high, 2)}).",
         estimate,
         low,
         high,
@@ -263,7 +267,7 @@ def equal_budgets(found: Runs) -> Finding:
     """
     return _raises(
         "With equal tuning budgets Adam from He's weights beats Gravity from Glorot's.",
-        "Tuned Adam from He's weights ends {} from tuned Gravity from Glorot's.",
+        "Tuned Adam from He's weights ends {} tuned Gravity from Glorot's.",
         found,
         "he adam",
         "glorot gravity",

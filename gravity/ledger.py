@@ -128,6 +128,11 @@ def longest_step_is_at_one() -> Verdict:
     )
 
 
+def _span(numbers: Iterable[float], form: str) -> str:
+    ends = dict.fromkeys(format(end(numbers), form) for end in (min, max))
+    return " to ".join(ends)
+
+
 def steps_are_bounded() -> Verdict:
     """Compare the longest step of Eq. 18 over twelve decades with Eq. 19."""
     g, rate = np.logspace(-6, 6, 12001), 0.1
@@ -140,8 +145,7 @@ def steps_are_bounded() -> Verdict:
     ]
     return Verdict(
         _answer(all(0.9999 < share <= 1 + 1e-12 for share in shares)),
-        f"the longest of {len(g):,} steps is {min(shares):.5f} to {max(shares):.5f} "
-        "of l m / 2",
+        f"the longest of {len(g):,} steps is {_span(shares, '.5f')} of l m / 2",
     )
 
 
@@ -154,7 +158,7 @@ def longest_step_is_at_m() -> Verdict:
     ]
     return Verdict(
         _answer(all(abs(ratio - 1) < 1e-3 for ratio in ratios)),
-        f"the longest step is at {min(ratios):.4f} m to {max(ratios):.4f} m",
+        f"the longest step is at {_span(ratios, '.4f')} m",
     )
 
 
@@ -245,7 +249,7 @@ def beta_hat_weighs_all_alike() -> Verdict:
     return Verdict(
         _answer(np.allclose(V, 1 / (updates + 1), rtol=1e-12)),
         f"after {updates} updates each of the {updates + 1} values has a weight of "
-        f"{V.min():.5f} to {V.max():.5f}; 1/{updates + 1} is {1 / (updates + 1):.5f}",
+        f"{_span(V, '.5f')}; 1/{updates + 1} is {1 / (updates + 1):.5f}",
     )
 
 
@@ -378,9 +382,8 @@ def steadiest(evidence: Evidence) -> Verdict:
         )
     return Verdict(
         in_most(calmer["both"], len(pairs)),
-        f"Gravity's steps are the smaller ones than Adam's in {calmer['adam']} of "
-        f"{len(pairs)} pairs, than RMSprop's in {calmer['rmsprop']}, than both in "
-        f"{calmer['both']}",
+        f"Gravity's steps are smaller than Adam's in {calmer['adam']} of {len(pairs)} "
+        f"pairs, than RMSprop's in {calmer['rmsprop']}, than both in {calmer['both']}",
     )
 
 

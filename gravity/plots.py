@@ -690,7 +690,8 @@ def conditions(
             if len(values) > 1:
                 axis.plot(np.mean(values), row, "|", color=COLORS[4], markersize=16)
         axis.set_yticks(range(len(rows)), rows)
-        axis.set_ylim(len(rows) - 0.5, -0.5)
+        # With marks, there is room above the first row for their names.
+        axis.set_ylim(len(rows) - 0.5, -0.9 if marks else -0.5)
         axis.grid(axis="y", visible=False)
     figure.supxlabel(label, fontsize=10)
     return figure
@@ -722,7 +723,7 @@ def alpha_map(
     cells = np.array([[losses.get((w, a), np.nan) for w in widths] for a in alphas])
     figure, axis = plt.subplots(figsize=(8, 0.5 + 0.42 * len(alphas)))
     shown = np.ma.masked_invalid(np.minimum(cells, ceiling))
-    axis.imshow(shown, origin="lower", aspect="auto", cmap="viridis", alpha=0.85)
+    axis.imshow(shown, origin="lower", aspect="auto", cmap="viridis")
     middle = (shown.max() + shown.min()) / 2 if shown.count() else 0
     for row, alpha in enumerate(alphas):
         for column, width in enumerate(widths):
@@ -730,14 +731,17 @@ def alpha_map(
                 continue
             loss = cells[row, column]
             label = f"> {ceiling:.2g}" if loss > ceiling else f"{loss:.2f}"
+            # Left of the middle, where the prediction runs. What stands on a cell's
+            # colour has one colour for both schemes.
             axis.text(
-                column,
+                column - 0.28,
                 row,
                 label if math.isfinite(loss) else "diverged",
                 ha="center",
                 va="center",
                 color="white" if loss < middle else "black",
                 fontweight="bold" if best.get(width) == alpha else "normal",
+                gid=f"{dark.KEEP}-{row}-{column}",
             )
     if best:
         first = min(best)

@@ -204,13 +204,10 @@ def test_few_seeds_show_their_points_and_claim_nothing():
     assert verdict.answer == CANT_TELL
     assert verdict.evidence.startswith("one seed, too few to claim anything; best tr")
     assert "Gravity 80.00 %, Adam 30.00 %" in verdict.evidence
-    verdict = over_seeds(lambda seed: Verdict(SUPPORTED, f"0.{seed}"), range(4))
-    assert verdict.evidence == (
-        "4 seeds, too few to claim anything; first seed: 0.0; second seed: 0.1; "
-        "third seed: 0.2; fourth seed: 0.3"
-    )
-    verdict = over_seeds(lambda _: Verdict(CANT_TELL, "too short"), range(3))
-    assert verdict.evidence == "3 seeds, too few to claim anything; too short"
+    verdict = over_seeds(lambda _: Verdict(SUPPORTED, "0.5"), range(4))
+    assert verdict.evidence == "4 seeds, too few to claim anything; 0.5"
+    verdict = over_seeds(lambda seed: Verdict(SUPPORTED, f"0.{seed}"), range(2))
+    assert verdict.evidence == "2 seeds, too few to claim anything; (1) 0.0; (2) 0.1"
 
 
 def test_chance_is_that_of_the_binomial_test():

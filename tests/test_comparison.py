@@ -98,3 +98,11 @@ def test_two_runs_of_one_seed_are_refused(runs_of):
     runs = runs_of([[1.0, 2.0], [2.0, 3.0]], ["gravity", "adam"])
     with pytest.raises(ValueError, match=r"Received two of (gravity|adam), seed [01]"):
         comparison.compare([*runs, runs[-1]])
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "expected"),
+    [(1.25, 1, "+1.2"), (-0.354, 2, "−0.35"), (-1.2e-8, 1, "0.0"), (0.04, 1, "0.0")],
+)
+def test_signed_numbers_have_a_minus_and_no_signed_zero(number, digits, expected):
+    assert comparison.signed(number, digits) == expected

@@ -86,7 +86,9 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
         assert finding.estimate == pytest.approx(mean, abs=1e-6)
         assert low[0] <= finding.low <= low[1]
         assert high[0] <= finding.high <= high[1]
-        assert f"{mean:+.1f} points" in finding.sentence
+        side = "below" if mean < 0 else "above"
+        assert f" {abs(mean):.1f} points of test accuracy (" in finding.sentence
+        assert f") {side} " in finding.sentence
         if place == 0:
             within = finding.low > -2 and finding.high < 2
             beyond = finding.low > 2 or finding.high < -2

@@ -92,7 +92,11 @@ def test_computations_need_no_runs(entry):
         ("2.4", "goes over about", ["9.5 updates", "99.5 updates"]),
         # (0.9 t + 1) / (t + 2) > 0.89 from t = 79 on; Table 2's last row is t = 15.
         ("2.4", "tends to", ["starts at 0.5", "0.89 at t = 79 and"]),
-        ("2.4", "averages over all", ["17 values has a weight of 0.05882 to 0.05882"]),
+        (
+            "2.4",
+            "averages over all",
+            ["17 values has a weight of 0.05882; 1/17 is 0.05882"],
+        ),
         # 1 - 0.9ⁿ ≥ 0.9 from n = 22 on.
         ("2.4", "removes the delay", ["after 22 updates", "after 6 with"]),
         # Eq. 26 at t = 0 and t = 1: 1/2 and 1.9/3.

@@ -332,6 +332,8 @@ def test_alpha_map_marks_the_best_and_draws_the_prediction():
     assert dark < light
     colours = {text.get_text(): text.get_color() for text in axis.texts}
     assert (colours["0.26"], colours["1.02"]) == ("white", "black")
+    # On a dark page the cells stay as they are, and so does the text on them.
+    assert all(text.get_gid().startswith("keep") for text in axis.texts)
 
 
 def test_alpha_map_keeps_its_colours_where_a_loss_exploded():
