@@ -2,7 +2,7 @@
 
     python book/make_pdf.py _build/quick/html gravity-book.pdf
 
-Chromium prints each page of the contents, with all that is folded unfolded. The parts
+Chromium prints each page of the contents, with what is folded unfolded. The parts
 are joined behind a title page and a list of contents, with page numbers, bookmarks, and
 links that lead to the pages of the PDF.
 """
@@ -30,13 +30,14 @@ PAPER = {
     "margin": {"top": "18mm", "bottom": "20mm", "left": "20mm", "right": "20mm"},
 }
 
-# Mathematics and pictures come after the page itself; what is folded is unfolded,
-# and an animation shows its end.
+# Mathematics and pictures come after the page itself; what is folded is unfolded, but
+# for the names of many runs, and an animation shows its end.
 READY = """
 async () => {
   document.documentElement.dataset.theme = "light"
   document.documentElement.dataset.mode = "light"
-  document.querySelectorAll("details").forEach((each) => { each.open = true })
+  document.querySelectorAll("details:not(.gravity-runs)")
+    .forEach((each) => { each.open = true })
   document.querySelectorAll("img").forEach((each) => { each.loading = "eager" })
   document.querySelectorAll('.animation button[title="Last frame"]')
     .forEach((each) => each.click())
