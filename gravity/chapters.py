@@ -656,14 +656,14 @@ def _list_of(group: Sequence[Run]) -> str:
         f"{_seconds(run):,.0f} s</li>"
         for run, time in zip(group, times, strict=True)
     )
-    listed = f"<ul>{each}</ul>"
     if len(group) <= FEW_RUNS:
-        return f'<div class="gravity-runs">{listed}</div>'
+        return f'<div class="gravity-runs"><ul>{each}</ul></div>'
     taken = _duration(sum(map(_seconds, group)))
     return (
         f'<details class="gravity-runs"><summary>{len(group)} runs, begun between '
         f"{_minute(min(times))} and {_minute(max(times))}, {taken} in all</summary>"
-        f"{listed}</details>"
+        # The list is scrolled, with the keyboard as well.
+        f'<ul tabindex="0">{each}</ul></details>'
     )
 
 
