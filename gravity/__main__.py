@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from gravity import __version__, datasets
+from gravity import __version__, datasets, models
 from gravity.experiment import OPTIMIZERS, Experiment, paper_arguments
 from gravity.runs import RunStore
 
@@ -34,8 +34,10 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train", help="train one run, unless it is stored already"
     )
-    train.add_argument("--dataset", required=True)
-    train.add_argument("--architecture", required=True)
+    train.add_argument("--dataset", required=True, help=", ".join(datasets.DATASETS))
+    train.add_argument(
+        "--architecture", required=True, help=", ".join(models.ARCHITECTURES)
+    )
     train.add_argument("--optimizer", required=True, help=", ".join(OPTIMIZERS))
     train.add_argument(
         "--argument",
@@ -72,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     export = actions.add_parser("export", help="write runs to one zip file")
     export.add_argument("file", metavar="FILE", help="the zip file to make")
     export.add_argument(
-        "run_id", metavar="RUN_ID", nargs="*", help="which runs; default: all"
+        "run_id",
+        metavar="RUN_ID",
+        nargs="*",
+        help="which runs; default: all in the folder that new runs are stored in",
     )
     export.set_defaults(command=_export)
     importing = actions.add_parser("import", help="store the runs of such a file")
@@ -96,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="set a parameter, as in: -p EPOCHS 3",
+        help='set a parameter, as in: -p EPOCHS 3 -p SEEDS "[0, 1]"',
     )
     execute.set_defaults(command=_execute)
 
@@ -152,7 +157,11 @@ def _runs(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from gravity import archives
 
-    for run in archives.export_runs(options.file, RunStore(), options.run_id):
+    store = RunStore()
+    if not options.run_id:
+        # What comes with the book is in every checkout.
+        store = RunStore(store.roots[0])
+    for run in archives.export_runs(options.file, store, options.run_id):
         print(_line(run))
 
 
@@ -162,14 +171,14 @@ def _import(options: argparse.Namespace) -> None:
     imported, known = archives.import_runs(options.file, RunStore())
     for run in imported:
         print(_line(run))
-    if known:
-        print(f"stored already: {', '.join(run.experiment.run_id for run in known)}")
+    print(f"{len(imported)} imported, {len(known)} stored already")
 
 
 def _line(run) -> str:  # type: ignore[no-untyped-def]
-    accuracy = run.history["val_accuracy"][-1]
+    each, accuracy = run.experiment, run.history["val_accuracy"][-1]
     return (
-        f"{run.experiment.run_id:50} {run.experiment.scale:8} "
+        f"{each.run_id:50} {each.scale:8} width {each.width:<7g} "
+        f"{each.epochs:3} epochs  seed {each.seed:<3} "
         f"test accuracy {100 * accuracy:5.1f} %  {run.provenance['seconds']:9,.0f} s"
     )
 
@@ -188,7 +197,13 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _execute(options: argparse.Namespace) -> None:
-    from gravity import execution
+    try:
+        from gravity import execution
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"{error}. Chapters run in the book's environment: `source "
+            '.venv/bin/activate`, or `pip install "gravity-optimizer[book]"`'
+        ) from error
 
     print(execution.execute(options.chapter, options.output, dict(options.p)))
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import stat
 import zipfile
 
@@ -338,8 +339,24 @@ def test_command_line(store, here, tmp_path, monkeypatch, capsys):
     assert main(["runs", "import", archive]) == 0
     assert capsys.readouterr().out.startswith(EXPERIMENT.run_id)
     assert main(["runs", "import", archive]) == 0
-    assert capsys.readouterr().out == f"stored already: {EXPERIMENT.run_id}\n"
+    assert capsys.readouterr().out == "0 imported, 1 stored already\n"
     assert main(["runs"]) == 0
     assert capsys.readouterr().out.startswith(EXPERIMENT.run_id)
     assert main(["runs", "import", str(tmp_path / "absent.zip")]) == 1
     assert "absent.zip" in capsys.readouterr().err
+
+
+def test_command_line_exports_own_runs_and_not_the_books(store, tmp_path, monkeypatch):
+    own = RunStore(tmp_path / "own")
+    run = store.get(EXPERIMENT.run_id)
+    shutil.copytree(run.path, own.roots[0] / run.path.name)
+    other = dataclasses.replace(EXPERIMENT, seed=EXPERIMENT.seed + 1)
+    store.save(other, run.history, run.provenance)
+    roots = [own.roots[0], store.roots[0]]
+    monkeypatch.setenv("GRAVITY_RUNS", os.pathsep.join(map(str, roots)))
+    assert len(list(RunStore())) == 2
+    assert main(["runs", "export", str(tmp_path / "own.zip")]) == 0
+    with zipfile.ZipFile(tmp_path / "own.zip") as archive:
+        assert {name.partition("/")[0] for name in archive.namelist()} == {
+            EXPERIMENT.run_id
+        }
