@@ -169,9 +169,11 @@ def violations(chromium, path, scheme, width):
         opened.evaluate("async () => { await window.MathJax?.startup?.promise }")
         if path.stem == "explorer":
             opened.locator(".noUi-handle[aria-label]").first.wait_for()
-        # What unfolds fades in, and is faint on the way.
+        # What unfolds fades in, and is faint on the way. What fades as it is scrolled
+        # never ends.
         opened.wait_for_function(
-            "document.getAnimations().every(one => one.playState != 'running')"
+            "document.getAnimations().every(one => one.timeline != document.timeline"
+            " || one.playState != 'running')"
         )
         found = Axe().run(opened).response["violations"]
         return [
