@@ -8,7 +8,6 @@ import doctest
 import io
 import math
 import pickle
-import socket
 
 import numpy as np
 import pytest
@@ -446,10 +445,8 @@ def test_an_optimizer_saved_before_its_first_step_draws_the_same():
     assert other.param_groups[0]["seed"] == one.defaults["seed"] != 99
 
 
-def _replica(rank: int, port: int, results) -> None:
-    torch.distributed.init_process_group(
-        "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
+def _replica(rank: int, meeting: str, results) -> None:
+    torch.distributed.init_process_group("gloo", meeting, rank=rank, world_size=2)
     for seed in (None, 5):
         # Replicas usually have seeds of their own, for dropout and shuffling.
         torch.manual_seed(rank)
@@ -465,20 +462,20 @@ def _replica(rank: int, port: int, results) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_replicas_stay_alike():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_replicas_stay_alike(tmp_path):
+    # They meet in a file: a port may be taken by another test before they do.
+    meeting = (tmp_path / "meeting").as_uri()
     context = torch.multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     replicas = [
-        context.Process(target=_replica, args=(rank, port, results))
+        context.Process(target=_replica, args=(rank, meeting, results))
         for rank in range(2)
     ]
     for replica in replicas:
         replica.start()
     for replica in replicas:
-        replica.join()
+        replica.join(300)
+        replica.kill()
         assert replica.exitcode == 0
     found = [results.get() for _ in range(4)]
     one, other = ([state for r, state in found if r == rank] for rank in range(2))
