@@ -500,9 +500,18 @@ def _last_loss(run: Run) -> float:
     return math.inf if math.isnan(loss) else loss
 
 
+def plateau(dataset: str) -> float:
+    """Return the loss below which a network has left guessing behind, 0.9 ln C.
+
+    Args:
+        dataset: a key of `gravity.datasets.DATASETS`, with C classes.
+    """
+    return 0.9 * math.log(datasets.DATASETS[dataset].classes)
+
+
 def plateau_left(run: Run) -> int | None:
-    """Return the first epoch whose training loss is below 0.9 ln C, if there is one."""
-    threshold = 0.9 * math.log(datasets.DATASETS[run.experiment.dataset].classes)
+    """Return the first epoch whose training loss is below `plateau`, if any."""
+    threshold = plateau(run.experiment.dataset)
     for epoch, loss in enumerate(run.history["loss"], start=1):
         if loss < threshold:
             return epoch

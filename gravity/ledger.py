@@ -533,8 +533,7 @@ def alpha_suits_most(stored: Sequence[Run]) -> Verdict:
 
 
 def _learnt(run: Run) -> bool:
-    classes = DATASETS[run.experiment.dataset].classes
-    return run.history["loss"][-1] < 0.9 * math.log(classes)
+    return run.history["loss"][-1] < chapters.plateau(run.experiment.dataset)
 
 
 def beta_is_best(stored: Sequence[Run]) -> Verdict:
