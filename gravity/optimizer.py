@@ -15,6 +15,11 @@ from gravity.shared import checked, initial_velocity
 # The number of weights from which on a compiled update soon saves the seconds that it
 # takes to compile it.
 _WORTH_COMPILING = 2**19
+# Up to this many elements, one thread finds the largest one as soon as several do.
+_SMALL = 2**12
+# From this many on, it is found sooner in a gradient that is folded; into how many
+# layers, and how wide each is.
+_LARGE, _LAYERS, _LANES = 2**18, 32, 16
 
 LearningRate: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
@@ -296,15 +301,69 @@ def _update_together(
     """Update TensorFlow variables of one type by one compiled program.
 
     Op by op, each of the dozen operations writes all its results to memory and the next
-    one reads them again, which takes most of the time. The maxima are left to
-    TensorFlow: XLA gives a reduction to one number one thread, and writes |G| first.
+    one reads them again, which takes most of the time. XLA gives a reduction to one
+    number one thread, so the maximum of a gradient that isn't small is TensorFlow's.
     """
     import tensorflow as tf
 
-    steepest = [tf.maximum(tf.reduce_max(G), -tf.reduce_min(G)) for G in Gs]
-    lowest = tf.constant(-math.inf, rate.dtype)
+    large = [G for G in Gs if _is_large(G)]
+    folded = iter(_compiled_fold()(large) if large else ())
+    steepest = [
+        tf.bitcast(tf.reduce_max(next(folded)), G.dtype)
+        if _is_large(G)
+        else tf.maximum(tf.reduce_max(G), -tf.reduce_min(G))
+        for G in Gs
+        if not _is_small(G)
+    ]
     handles = [[variable.handle for variable in each] for each in (Ws, Vs)]
-    _compiled_update()(*handles, Gs, steepest, beta_hat, 1 - beta_hat, rate, lowest)
+    minus_zero = tf.constant(-0.0, rate.dtype)
+    _compiled_update()(*handles, Gs, steepest, beta_hat, 1 - beta_hat, rate, minus_zero)
+
+
+def _is_small(G: Any) -> bool:
+    return math.prod(G.shape) <= _SMALL
+
+
+def _is_large(G: Any) -> bool:
+    size = math.prod(G.shape)
+    return size >= _LARGE and size % (_LAYERS * _LANES) == 0
+
+
+def _magnitudes(G: Any) -> Any:
+    """Return the bits of |G| as integers.
+
+    They have the order of the numbers, with NaN above infinity, which XLA's maximum of
+    numbers may lose, and take fewer instructions to compare.
+    """
+    import tensorflow as tf
+
+    integer = tf.int64 if G.dtype == tf.float64 else tf.int32
+    return tf.bitwise.bitwise_and(tf.bitcast(G, integer), integer.max)
+
+
+@functools.cache
+def _compiled_fold() -> Callable[..., Any]:
+    """Return a TensorFlow function that keeps the largest |G| of every 32 elements.
+
+    It reads a gradient once and on all threads, where TensorFlow's own operations would
+    read it twice, for its largest and its smallest element.
+    """
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True, autograph=False)
+    def fold(Gs: Sequence[Any]) -> list[Any]:
+        folded = []
+        for G in Gs:
+            # Neighbours are compared, so that the memory is read in its order.
+            layers = tf.unstack(tf.reshape(G, [-1, _LAYERS, _LANES]), axis=1)
+            magnitudes = [_magnitudes(layer) for layer in layers]
+            while len(magnitudes) > 1:
+                pairs = zip(magnitudes[::2], magnitudes[1::2], strict=True)
+                magnitudes = [tf.maximum(*pair) for pair in pairs]
+            folded += magnitudes
+        return folded
+
+    return fold
 
 
 @functools.cache
@@ -326,15 +385,21 @@ def _compiled_update() -> Callable[..., None]:
         beta_hat: Any,
         rest: Any,
         rate: Any,
-        lowest: Any,
+        minus_zero: Any,
     ) -> None:
         # The processor would add to a product without rounding the product first, and
-        # the last bits would not be those of the update op by op. What is compared
-        # first is rounded; XLA can't know that nothing is below `lowest`.
+        # the last bits would not be those of the update op by op. To add -0 changes no
+        # number, and takes its place: multiplying and adding is one instruction. XLA
+        # can't leave it out, as it doesn't know its value.
         def rounded(product: Any) -> Any:
-            return tf.maximum(product, lowest)
+            return product + minus_zero
 
-        for W, V, G, most in zip(Ws, Vs, Gs, steepest, strict=True):
+        largest = iter(steepest)
+        for W, V, G in zip(Ws, Vs, Gs, strict=True):
+            if _is_small(G):
+                most = tf.bitcast(tf.reduce_max(_magnitudes(G)), G.dtype)
+            else:
+                most = next(largest)
             zeta = G / (1 + rounded(tf.square(G * most)))
             V_0 = tf.raw_ops.ReadVariableOp(resource=V, dtype=G.dtype)
             V_t = rounded(beta_hat * V_0) + rounded(rest * zeta)

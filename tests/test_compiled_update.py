@@ -18,8 +18,9 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="only TensorFlow compiles it"
 )
 
-# A scalar, what is smaller than a vector register, and what is shared among threads.
-SHAPES = [(), (7,), (3, 3, 16, 32), (600, 150)]
+# A scalar, what is smaller than a vector register, what is shared among threads, and
+# what is folded to find its largest element.
+SHAPES = [(), (7,), (3, 3, 16, 32), (600, 512)]
 SCHEDULES = keras.optimizers.schedules
 
 
