@@ -33,12 +33,12 @@ TURNS = 7
 PACKAGES = ("tensorflow", "keras", "numpy", "torch", "jax", "pytorch_optimizer")
 # Seconds after which a part is stopped; together 15 minutes.
 LIMITS = {
-    "update": 150,
+    "update": 110,
     "step": 450,
-    "start": 110,
-    "growth": 120,
-    "store": 130,
-    "memory": 45,
+    "start": 105,
+    "growth": 100,
+    "store": 80,
+    "memory": 40,
     "environment": 15,
 }
 

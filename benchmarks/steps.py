@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 BATCH = 128
@@ -186,8 +185,8 @@ def _keras(name: str, width: float) -> Callable[[int], float]:
         images, labels = _batches(count)
         clock.ends = []
         if ours:
-            data = SimpleNamespace(x_train=images, y_train=labels)
-            batches = training._batches(data, np.arange(len(images)), BATCH)
+            order = np.arange(len(images))
+            batches = training._batches(images, labels, order, BATCH)
             model.fit(batches, **settings)
         else:
             model.fit(images, labels, batch_size=BATCH, **settings)

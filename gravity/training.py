@@ -324,10 +324,11 @@ def _fit(
     import keras
 
     subset = training_subset(experiment, len(data.x_train))
-    held_out = data.x_test, data.y_test
+    x, y, held_out = data.x_test, data.y_test, np.arange(len(data.x_test))
     if experiment.validation_size is not None:
-        chosen = validation_subset(experiment, len(data.x_train))
-        held_out = data.x_train[chosen], data.y_train[chosen]
+        x, y = data.x_train, data.y_train
+        held_out = validation_subset(experiment, len(x))
+    validation = _batches(x, y, held_out, experiment.batch_size)
     done = kept = progress.epochs
     if show:
         device = progress.environments[-1]["device"]
@@ -341,12 +342,11 @@ def _fit(
         clock = time.perf_counter()
         order = subset[epoch_order(experiment, epoch, len(subset))]
         logs = model.fit(
-            _batches(data, order, experiment.batch_size),
+            _batches(data.x_train, data.y_train, order, experiment.batch_size),
             shuffle=False,
             initial_epoch=epoch,
             epochs=epoch + 1,
-            validation_data=held_out,
-            validation_batch_size=experiment.batch_size,
+            validation_data=validation,
             verbose=0,
         ).history
         for metric in METRICS:
@@ -371,14 +371,29 @@ def _fit(
             bar.update(epoch + 1 - done, values)
 
 
-def _batches(
-    data: datasets.Dataset, order: np.ndarray, size: int
-) -> "keras.utils.PyDataset":
-    """Return the training data in an order, a batch at a time.
+def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:
+    """Return what Keras reads images and labels from in an order, a batch at a time.
 
     To put all of them into the order first would hold them in memory twice.
     """
     import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Keras would make of what follows a generator in Python, which takes up to a
+        # twentieth of a step's time from the step.
+        def batch(chosen: Any) -> tuple[Any, Any]:
+            types = tf.as_dtype(x.dtype), tf.as_dtype(y.dtype)
+            images, labels = tf.numpy_function(
+                lambda chosen: (x[chosen], y[chosen]), [chosen], types, stateful=False
+            )
+            images.set_shape([None, *x.shape[1:]])
+            labels.set_shape([None])
+            return images, labels
+
+        dataset = tf.data.Dataset.from_tensor_slices(order)
+        return dataset.batch(size).map(batch).prefetch(1)
 
     class Batches(keras.utils.PyDataset):
         def __len__(self) -> int:
@@ -386,7 +401,7 @@ def _batches(
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
             chosen = order[index * size : (index + 1) * size]
-            return data.x_train[chosen], data.y_train[chosen]
+            return x[chosen], y[chosen]
 
     return Batches()
 
