@@ -389,7 +389,7 @@ def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:
                 lambda chosen: (x[chosen], y[chosen]), [chosen], types, stateful=False
             )
             images.set_shape([None, *x.shape[1:]])
-            labels.set_shape([None])
+            labels.set_shape([None, *y.shape[1:]])
             return images, labels
 
         dataset = tf.data.Dataset.from_tensor_slices(order)
