@@ -322,8 +322,13 @@ def store(results: Results) -> None:
     history = "epoch," + ",".join(METRICS) + "\n"
     history += "".join(f"{epoch},2.25,0.1,2.25,0.1\n" for epoch in range(1, 31))
     # What the chapter that shows every run asks of one.
-    made = about() | {"started": about()["made"], "seconds": 1.0, "device": "CPU"}
-    made["history_sha256"] = _sha256(history)
+    here = about()
+    made = here | {
+        "started": here["made"],
+        "seconds": 1.0,
+        "device": "CPU",
+        "history_sha256": _sha256(history),
+    }
     for count in (30, 300, 3000):
         with tempfile.TemporaryDirectory() as scratch:
             experiments = [

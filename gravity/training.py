@@ -378,16 +378,17 @@ def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:
     """
     import keras
 
+    def fetch(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return x[chosen], y[chosen]
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # Keras would make of what follows a generator in Python, which takes up to a
+        # Keras would make a generator in Python of the class below, which takes up to a
         # twentieth of a step's time from the step.
         def batch(chosen: Any) -> tuple[Any, Any]:
             types = tf.as_dtype(x.dtype), tf.as_dtype(y.dtype)
-            images, labels = tf.numpy_function(
-                lambda chosen: (x[chosen], y[chosen]), [chosen], types, stateful=False
-            )
+            images, labels = tf.numpy_function(fetch, [chosen], types, stateful=False)
             images.set_shape([None, *x.shape[1:]])
             labels.set_shape([None, *y.shape[1:]])
             return images, labels
@@ -400,8 +401,7 @@ def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:
             return math.ceil(len(order) / size)
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            chosen = order[index * size : (index + 1) * size]
-            return x[chosen], y[chosen]
+            return fetch(order[index * size : (index + 1) * size])
 
     return Batches()
 
