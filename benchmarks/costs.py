@@ -1,6 +1,6 @@
 """Measures what Gravity and the book cost, for the chapter "What it costs".
 
-    python benchmarks/costs.py book/results/costs.json
+    python benchmarks/costs.py gravity/costs.json
 
 Each part runs in processes of its own with a time limit, and the file is written after
 each. A part that fails or takes too long leaves what it has measured by then, and the
@@ -33,13 +33,14 @@ TURNS = 7
 PACKAGES = ("tensorflow", "keras", "numpy", "torch", "jax", "pytorch_optimizer")
 # Seconds after which a part is stopped; together 15 minutes.
 LIMITS = {
-    "update": 110,
-    "step": 450,
-    "start": 105,
-    "growth": 100,
-    "store": 80,
-    "memory": 40,
-    "environment": 15,
+    "update": 80,
+    "step": 455,
+    "parallel": 80,
+    "start": 100,
+    "growth": 95,
+    "store": 55,
+    "memory": 25,
+    "environment": 10,
 }
 
 
@@ -191,7 +192,7 @@ def step(results: Results) -> None:
     for number, (width, threads) in enumerate(configurations):
         left = deadline - time.perf_counter()
         seconds = (
-            LIMITS["step"] / 8 if width < 1 else left / (len(configurations) - number)
+            LIMITS["step"] / 11 if width < 1 else left / (len(configurations) - number)
         )
         name = f"width {width:g}, {threads} thread{'s' * (threads > 1)}"
         cases[name] = {"width": width, "threads": threads, "times": {}, "absent": {}}
@@ -201,6 +202,23 @@ def step(results: Results) -> None:
             results.put("cases", cases)
 
         steps.compare(width, threads, put, seconds)
+
+
+def parallel(results: Results) -> None:
+    """Two runs of a small network side by side, or one after the other."""
+    import steps
+
+    widths = (0.125, 0.25)
+    for width in widths if (os.cpu_count() or 1) > 1 else ():
+        times: dict[str, Any] = {}
+
+        def put(
+            way: str, value: Any, times: dict[str, Any] = times, width: float = width
+        ) -> None:
+            times[way] = value
+            results.put(f"width {width:g}", times)
+
+        steps.side_by_side(width, put, (LIMITS["parallel"] - 10) / len(widths))
 
 
 def start(results: Results) -> None:
@@ -278,39 +296,48 @@ def _python(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 GROWTH = {
     "width": [{"width": w} for w in (0.03125, 0.0625, 0.125, 0.25)],
+    # Of the paper's width, one step: what it holds is held by then.
+    "full width": [{"width": 1.0, "train_size": 128, "epochs": 1}],
     "depth": [{"architecture": a} for a in ("vgg16", "vgg19")],
     "images": [{"train_size": n} for n in (359, 718, 1437)],
+    "seeds": [{"seeds": n} for n in (1, 2, 4)],
 }
+TRAIN = """
+import json, sys
+from gravity.experiment import Experiment
+from gravity.training import train_all
+settings, seeds = json.loads(sys.argv[1])
+kinds = [Experiment(**settings, seed=seed) for seed in range(seeds)]
+made = [run.provenance for run in train_all(kinds, progress=False)]
+seconds = sum(run["seconds"] for run in made)
+peak = max((run["peak_memory"] for run in made if "peak_memory" in run), default=None)
+print(json.dumps([seconds, peak]))
+"""
 
 
 def growth(results: Results) -> None:
     """Time and memory of whole runs on the digits; each is trained once."""
-    base = {"architecture": "vgg16", "width": 0.0625, "train_size": 1437, "epochs": 3}
+    trained: dict[str, list[Any]] = {}
+    base = {"dataset": "digits", "architecture": "vgg16", "optimizer": "gravity"}
+    base |= {"width": 0.0625, "train_size": 1437, "epochs": 3}
     with tempfile.TemporaryDirectory() as scratch:
         for name, changes in GROWTH.items():
             rows: list[Any] = []
             for change in changes:
-                settings = {"dataset": "digits", "optimizer": "gravity"} | base | change
-                words = [
-                    word
-                    for option, value in settings.items()
-                    for word in (f"--{option.replace('_', '-')}", str(value))
-                ]
-                # Two rows may be the same run: a store of its own has each trained.
-                runs = str(Path(scratch) / f"{name}-{len(rows)}")
-                clock = time.perf_counter()
-                done = _python("-m", "gravity", "train", *words, GRAVITY_RUNS=runs)
-                seconds = time.perf_counter() - clock
-                folder = Path(done.stdout.splitlines()[-1])
-                made = json.loads((folder / "run.json").read_text())["provenance"]
-                rows.append(
-                    {
-                        **settings,
-                        "epochs_seconds": made["seconds"],
-                        "whole_seconds": seconds,
-                        "peak_memory": made.get("peak_memory"),
-                    }
-                )
+                settings = base | change
+                seeds = settings.pop("seeds", 1)
+                words = json.dumps([settings, seeds])
+                if words not in trained:
+                    # A store of its own has it trained, whatever was trained before.
+                    runs = str(Path(scratch) / str(len(trained)))
+                    clock = time.perf_counter()
+                    done = _python("-c", TRAIN, words, GRAVITY_RUNS=runs)
+                    whole = time.perf_counter() - clock
+                    trained[words] = [whole, *json.loads(done.stdout.splitlines()[-1])]
+                whole, seconds, peak = trained[words]
+                measured = {"epochs_seconds": seconds, "whole_seconds": whole}
+                measured |= {"seeds": seeds, "peak_memory": peak}
+                rows.append(settings | measured)
                 results.put(name, rows)
 
 
@@ -451,6 +478,7 @@ def environment(results: Results) -> None:
 PARTS: dict[str, Callable[[Results], None]] = {
     "update": update,
     "step": step,
+    "parallel": parallel,
     "start": start,
     "growth": growth,
     "store": store,

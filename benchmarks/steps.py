@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,10 @@ def compare(
     try:
         # One after the other, so that none compiles while another is timed.
         for name in list(workers):
-            first = _ask(workers[name], 1)
-            again = _ask(workers[name], 1) if first is not None else None
+            again = _ask(workers[name], 1)
+            if again is not None and again <= LONGEST:
+                # The first also has what is done only once.
+                again = _ask(workers[name], 1)
             if again is None:
                 put(name, "its process ended or didn't answer")
                 workers.pop(name)
@@ -72,8 +75,8 @@ def compare(
                 put(name, {"seconds": again, "turns": 1})
                 _stop(workers.pop(name))
             else:
-                # About half a second a turn.
-                counts[name] = max(1, min(20, round(0.5 / again)))
+                # About a third of a second a turn.
+                counts[name] = max(1, min(20, round(0.3 / again)))
         for turn in range(TURNS):
             for name in list(workers):
                 if turn and time.perf_counter() > deadline:
@@ -91,7 +94,44 @@ def compare(
             _stop(worker)
 
 
-def _start(name: str, width: float, threads: int) -> "subprocess.Popen[str]":
+def side_by_side(width: float, put: Callable[[str, Any], None], seconds: float) -> None:
+    """Put the time of a step of each of two runs, trained in two ways.
+
+    One after the other, a run has two threads. Side by side, each has one, on a core of
+    its own. So that both can be compared, the time is that of two steps, one of each.
+
+    Args:
+        width: of the networks.
+        put: takes a way and what was measured.
+        seconds: after which no turn begins.
+    """
+    deadline = time.perf_counter() + seconds
+    alone = _start("train", width, 2)
+    pair = [_start("train", width, 1, core) for core in (0, 1)]
+    times: dict[str, list[float]] = {"one after the other": [], "side by side": []}
+    try:
+        with ThreadPoolExecutor() as pool:
+            again, *_ = pool.map(_ask, (alone, *pair), (1, 1, 1))
+            count = max(8, round(0.5 / again)) if again else 0
+            for turn in range(TURNS if again else 0):
+                if turn and time.perf_counter() > deadline:
+                    return
+                one = _ask(alone, count)
+                both = list(pool.map(_ask, pair, (count, count)))
+                if one is None or None in both:
+                    return
+                times["one after the other"].append(2 * one)
+                times["side by side"].append(max(filter(None, both)))
+                for way, taken in times.items():
+                    put(way, {"seconds": min(taken), "turns": len(taken)})
+    finally:
+        for worker in (alone, *pair):
+            _stop(worker)
+
+
+def _start(
+    name: str, width: float, threads: int, core: int = 0
+) -> "subprocess.Popen[str]":
     settings = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -101,7 +141,7 @@ def _start(name: str, width: float, threads: int) -> "subprocess.Popen[str]":
     # Plain Keras has what TensorFlow does of itself.
     settings.pop("TF_ENABLE_ONEDNN_OPTS", None)
     return subprocess.Popen(
-        [sys.executable, __file__, name, str(width), str(threads)],
+        [sys.executable, __file__, name, str(width), str(threads), str(core)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -280,9 +320,9 @@ def _limit(width: float, threads: int) -> Callable[[int], float]:
     return train
 
 
-def worker(name: str, width: float, threads: int) -> None:
+def worker(name: str, width: float, threads: int, core: int) -> None:
     if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))[:threads]
+        cores = sorted(os.sched_getaffinity(0))[core : core + threads]
         os.sched_setaffinity(0, cores)
     train: Callable[[int], float]
     if name == "limit":
@@ -299,8 +339,8 @@ def worker(name: str, width: float, threads: int) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    if len(sys.argv) == 4:
-        worker(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    if len(sys.argv) == 5:
+        worker(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     else:
         measured: dict[str, Any] = {}
         compare(0.125, 1, measured.__setitem__, 60)

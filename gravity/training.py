@@ -5,6 +5,7 @@ module has Keras take JAX, else PyTorch, unless `KERAS_BACKEND` is set.
 """
 
 import contextlib
+import gc
 import hashlib
 import importlib.util
 import json
@@ -115,6 +116,8 @@ def train(
             )
             raise
         checkpoints.delete()
+        # A network is part of a cycle; Python lets several pile up before it looks.
+        gc.collect()
         return run
 
 

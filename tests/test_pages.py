@@ -64,6 +64,8 @@ async () => {
 }
 """
 WIDTH = "document.documentElement.scrollWidth"
+# A page hears some time later that its reader prefers the other scheme.
+FOLLOWED = "scheme => document.documentElement.dataset.theme == scheme"
 
 
 def pages(built):
@@ -94,9 +96,9 @@ def visited(chromium, built):
         facts = opened.evaluate(FACTS)
         opened.emulate_media(color_scheme="dark")
         opened.set_viewport_size({"width": 390, "height": 800})
-        facts |= {
-            f"dark {name}": opened.evaluate(FACTS)[name] for name in ("images", "cut")
-        }
+        opened.wait_for_function(FOLLOWED, arg="dark")
+        dark = opened.evaluate(FACTS)
+        facts |= {f"dark {name}": dark[name] for name in ("images", "cut")}
         facts["phone"] = opened.evaluate(WIDTH)
         facts["problems"] = list(opened.problems)
         told[str(path.relative_to(built / "html"))] = facts
@@ -281,9 +283,9 @@ def test_panel_and_colab_link_open_with_the_keyboard(chromium, built):
     opened.keyboard.press("Enter")
     opened.keyboard.press("Control+k")
     opened.keyboard.press("Control+v")
-    pasted = opened.evaluate("document.activeElement.value")
-    assert pasted.startswith(
-        "python -m gravity execute notebooks/benchmark/mnist_vgg16"
+    opened.wait_for_function(
+        "start => document.activeElement.value?.startsWith(start)",
+        arg="python -m gravity execute notebooks/benchmark/mnist_vgg16",
     )
     opened.keyboard.press("Escape")
     rocket = opened.locator(".dropdown-launch-buttons button")

@@ -1,6 +1,7 @@
 """`gravity.training` and the command line, on the real digits."""
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
@@ -181,6 +182,22 @@ def test_peers_are_keras_own_with_the_given_arguments(optimizer, kind):
     config = created.get_config()
     for name, value in experiment.arguments.items():
         assert config[name] == pytest.approx(value)
+
+
+def test_a_trained_network_is_not_held(tmp_path):
+    def networks():
+        return sum(isinstance(each, keras.Model) for each in gc.get_objects())
+
+    gc.collect()
+    before = networks()
+    # The collections that Python may or may not make by itself don't help.
+    gc.disable()
+    try:
+        small = dataclasses.replace(SMALL, epochs=1)
+        training.train(small, RunStore(tmp_path), progress=False)
+        assert networks() == before
+    finally:
+        gc.enable()
 
 
 def test_diverged_training_is_kept_as_an_outcome(tmp_path):
