@@ -33,13 +33,13 @@ TURNS = 7
 PACKAGES = ("tensorflow", "keras", "numpy", "torch", "jax", "pytorch_optimizer")
 # Seconds after which a part is stopped; together 15 minutes.
 LIMITS = {
-    "update": 80,
-    "step": 455,
+    "update": 70,
+    "step": 485,
     "parallel": 80,
-    "start": 100,
+    "start": 90,
     "growth": 95,
-    "store": 55,
-    "memory": 25,
+    "store": 50,
+    "memory": 20,
     "environment": 10,
 }
 
@@ -191,9 +191,8 @@ def step(results: Results) -> None:
     # The largest network takes its share of what the others leave.
     for number, (width, threads) in enumerate(configurations):
         left = deadline - time.perf_counter()
-        seconds = (
-            LIMITS["step"] / 11 if width < 1 else left / (len(configurations) - number)
-        )
+        share = {0.125: LIMITS["step"] / 12, 0.25: LIMITS["step"] / 8}
+        seconds = share.get(width, left / (len(configurations) - number))
         name = f"width {width:g}, {threads} thread{'s' * (threads > 1)}"
         cases[name] = {"width": width, "threads": threads, "times": {}, "absent": {}}
 
