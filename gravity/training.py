@@ -13,13 +13,16 @@ import math
 import os
 import platform
 import shlex
+import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -341,37 +344,76 @@ def _fit(
         bar = keras.utils.Progbar(
             experiment.epochs - done, unit_name="epoch", stateful_metrics=METRICS
         )
-    for epoch in range(done, experiment.epochs):
-        clock = time.perf_counter()
-        order = subset[epoch_order(experiment, epoch, len(subset))]
-        logs = model.fit(
-            _batches(data.x_train, data.y_train, order, experiment.batch_size),
-            shuffle=False,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            validation_data=validation,
-            verbose=0,
-        ).history
-        for metric in METRICS:
-            progress.history[metric].append(float(logs[metric][0]))
-        progress.seconds += time.perf_counter() - clock
-        try:
-            checkpoints.save(
-                progress, _values([*model.weights, *model.optimizer.variables])
-            )
-            kept = progress.epochs
-        except OSError as error:
-            # To stop would lose this epoch; to go on may lose none.
-            warnings.warn(
-                f"Epoch {epoch + 1} of {experiment.epochs} could not be kept: {error}. "
-                f"Training goes on; were it stopped now, it would continue after "
-                f"epoch {kept}. Make room in {checkpoints.folder}",
-                RuntimeWarning,
-                stacklevel=5,
-            )
-        if show:
-            values = [(m, progress.history[m][-1]) for m in METRICS]
-            bar.update(epoch + 1 - done, values)
+    with _interrupts() as stop_if_interrupted:
+        for epoch in range(done, experiment.epochs):
+            stop_if_interrupted()
+            clock = time.perf_counter()
+            order = subset[epoch_order(experiment, epoch, len(subset))]
+            logs = model.fit(
+                _batches(data.x_train, data.y_train, order, experiment.batch_size),
+                shuffle=False,
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                validation_data=validation,
+                verbose=0,
+            ).history
+            for metric in METRICS:
+                progress.history[metric].append(float(logs[metric][0]))
+            progress.seconds += time.perf_counter() - clock
+            try:
+                checkpoints.save(
+                    progress, _values([*model.weights, *model.optimizer.variables])
+                )
+                kept = progress.epochs
+            except OSError as error:
+                # To stop would lose this epoch; to go on may lose none.
+                warnings.warn(
+                    f"Epoch {epoch + 1} of {experiment.epochs} could not be kept: "
+                    f"{error}. Training goes on; were it stopped now, it would "
+                    f"continue after epoch {kept}. Make room in {checkpoints.folder}",
+                    RuntimeWarning,
+                    stacklevel=5,
+                )
+            if show:
+                values = [(m, progress.history[m][-1]) for m in METRICS]
+                bar.update(epoch + 1 - done, values)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Callable[[], None]]:
+    """Yield a function that raises `KeyboardInterrupt` if Ctrl-C couldn't do it.
+
+    Python only reports what is raised while it deletes an object. TensorFlow's take
+    long to delete, and every epoch leaves some.
+    """
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        outer = frame
+        while outer:
+            if outer.f_code.co_name == "__del__":
+                return
+            outer = outer.f_back
+        signal.default_int_handler(number, frame)
+
+    def stop_if_interrupted() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    usual = signal.default_int_handler
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not usual
+    ):
+        yield stop_if_interrupted
+        return
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield stop_if_interrupted
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:

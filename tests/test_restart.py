@@ -279,13 +279,22 @@ def test_interrupt_says_how_to_go_on_and_that_works(place, reference):
     command = [sys.executable, *EXPERIMENT.command]
     environment = os.environ | {"GRAVITY_RUNS": str(place.root)}
     with place.log.open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            # What a script starts in the background, tests too, doesn't hear of Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
     until(lambda: place.kept >= 1 or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE_SECONDS) == 130, place.log.read_text()
     assert place.run is None
     printed = place.log.read_text()
-    assert "Traceback" not in printed
+    # Of what a callback of Python's garbage collector raises, JAX's say, Python reports
+    # where it was.
+    assert printed.count("Traceback") == printed.count("Exception ignored in")
     _, _, how = printed.partition("Finished epochs are kept; the next ones are ")
     line = how.splitlines()[1].strip()
     assert f"GRAVITY_RUNS={place.root} " in line

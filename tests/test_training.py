@@ -2,8 +2,10 @@
 
 import dataclasses
 import gc
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -198,6 +200,36 @@ def test_a_trained_network_is_not_held(tmp_path):
         assert networks() == before
     finally:
         gc.enable()
+
+
+class Lost:
+    """Ctrl-C while an object is deleted, which Python reports and forgets."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+class LosesCtrlC(io.StringIO):
+    def write(self, text):
+        if "1/2" in text:
+            Lost()
+        return super().write(text)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_forgets_stops_training(tmp_path, monkeypatch):
+    store = RunStore(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", LosesCtrlC())
+            with pytest.raises(KeyboardInterrupt):
+                training.train(SMALL, store)
+        assert store.find(SMALL) is None
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert training.train(SMALL, store).provenance["resumed"] == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_diverged_training_is_kept_as_an_outcome(tmp_path):
