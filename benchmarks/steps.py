@@ -112,8 +112,10 @@ def side_by_side(width: float, put: Callable[[str, Any], None], seconds: float) 
     try:
         with ThreadPoolExecutor() as pool:
             again, *_ = pool.map(_ask, (alone, *pair), (1, 1, 1))
-            count = max(8, round(0.5 / again)) if again else 0
-            for turn in range(TURNS if again else 0):
+            if again is None:
+                return
+            count = max(8, round(0.5 / again))
+            for turn in range(TURNS):
                 if turn and time.perf_counter() > deadline:
                     return
                 one = _ask(alone, count)

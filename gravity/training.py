@@ -383,17 +383,19 @@ def _fit(
 def _interrupts() -> Iterator[Callable[[], None]]:
     """Yield a function that raises `KeyboardInterrupt` if Ctrl-C couldn't do it.
 
-    Python only reports what is raised while it deletes an object. TensorFlow's take
-    long to delete, and every epoch leaves some.
+    Python only reports what is raised while it deletes an object or calls back from
+    its garbage collector. TensorFlow's objects take long to delete, and every epoch
+    leaves some.
     """
     pressed = False
 
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         pressed = True
+        callbacks = {getattr(each, "__code__", None) for each in gc.callbacks}
         outer = frame
         while outer:
-            if outer.f_code.co_name == "__del__":
+            if outer.f_code.co_name == "__del__" or outer.f_code in callbacks:
                 return
             outer = outer.f_back
         signal.default_int_handler(number, frame)

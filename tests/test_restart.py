@@ -292,9 +292,7 @@ def test_interrupt_says_how_to_go_on_and_that_works(place, reference):
     assert process.wait(PATIENCE_SECONDS) == 130, place.log.read_text()
     assert place.run is None
     printed = place.log.read_text()
-    # Of what a callback of Python's garbage collector raises, JAX's say, Python reports
-    # where it was.
-    assert printed.count("Traceback") == printed.count("Exception ignored in")
+    assert "Traceback" not in printed
     _, _, how = printed.partition("Finished epochs are kept; the next ones are ")
     line = how.splitlines()[1].strip()
     assert f"GRAVITY_RUNS={place.root} " in line

@@ -209,20 +209,41 @@ class Lost:
         signal.raise_signal(signal.SIGINT)
 
 
+def delete():
+    Lost()
+
+
+def collect():
+    def called_back(phase, info):
+        if phase == "start":
+            signal.raise_signal(signal.SIGINT)
+
+    gc.callbacks.append(called_back)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(called_back)
+
+
 class LosesCtrlC(io.StringIO):
+    def __init__(self, lose):
+        super().__init__()
+        self.lose = lose
+
     def write(self, text):
         if "1/2" in text:
-            Lost()
+            self.lose()
         return super().write(text)
 
 
+@pytest.mark.parametrize("lose", [delete, collect])
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_that_python_forgets_stops_training(tmp_path, monkeypatch):
+def test_an_interrupt_that_python_forgets_stops_training(lose, tmp_path, monkeypatch):
     store = RunStore(tmp_path)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "stdout", LosesCtrlC())
+            patch.setattr(sys, "stdout", LosesCtrlC(lose))
             with pytest.raises(KeyboardInterrupt):
                 training.train(SMALL, store)
         assert store.find(SMALL) is None
