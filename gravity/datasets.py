@@ -688,8 +688,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ADMITTED[module, name]
 
 
-# The SHA-256 of each official file and of its content. Debian strips name and time from
-# the gzip header, so that only the content of its files equals the official ones'.
+# The SHA-256 of each official file and of its content, which is what a copy that was
+# compressed again shares with it. Debian's files are such copies.
 _FASHION_MNIST = {
     "train-images-idx3-ubyte.gz": (
         "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
@@ -717,16 +717,20 @@ _FASHION_MNIST_URLS = (
 # PyTorch's. The third, in another form, is Keras's, which the authors used.
 _MNIST = {
     "train-images-idx3-ubyte.gz": (
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     ),
     "train-labels-idx1-ubyte.gz": (
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     ),
     "t10k-images-idx3-ubyte.gz": (
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     ),
     "t10k-labels-idx1-ubyte.gz": (
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
 }
 _MNIST_URLS = (
@@ -784,8 +788,9 @@ _MNIST_SPEC = Spec(
             path=f"mnist/{name}",
             urls=tuple(folder + name for folder in _MNIST_URLS),
             sha256=sha256,
+            content_sha256=content_sha256,
         )
-        for name, sha256 in _MNIST.items()
+        for name, (sha256, content_sha256) in _MNIST.items()
     ),
 )
 
