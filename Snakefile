@@ -229,7 +229,7 @@ rule data:
         "Fetching {wildcards.dataset}"
     localrule: True
     shell:
-        "{PYTHON} -m gravity data {wildcards.dataset} > {log} 2>&1"
+        "{PYTHON} -m gravity data fetch {wildcards.dataset} > {log} 2>&1"
 
 
 def data_file(wildcards):

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gravity import __version__, datasets, models
 from gravity.experiment import OPTIMIZERS, Experiment, paper_arguments
@@ -84,13 +84,24 @@ def _parser() -> argparse.ArgumentParser:
     importing.add_argument("file", metavar="FILE", help="the zip file")
     importing.set_defaults(command=_import)
 
-    data = commands.add_parser(
-        "data", help="fetch datasets into the cache, and list which are there"
-    )
-    data.add_argument(
-        "name", nargs="*", metavar="NAME", help="fetch this one; default: only list all"
-    )
+    data = commands.add_parser("data", help="list, fetch or import datasets")
     data.set_defaults(command=_data)
+    actions = data.add_subparsers(metavar="ACTION")
+    fetch = actions.add_parser("fetch", help="have datasets in the cache")
+    fetch.add_argument(
+        "name", nargs="+", metavar="NAME", help=", ".join(datasets.DATASETS)
+    )
+    fetch.set_defaults(command=_fetch)
+    bringing = actions.add_parser(
+        "import", help="check a copy that is on this machine, and keep it in the cache"
+    )
+    bringing.add_argument("name", metavar="NAME", help=", ".join(datasets.DATASETS))
+    bringing.add_argument(
+        "folder",
+        metavar="FOLDER",
+        help="with the official files; of CIFAR also with train/<class>/<file>.png",
+    )
+    bringing.set_defaults(command=_import_data)
 
     execute = commands.add_parser("execute", help="execute a chapter with papermill")
     execute.add_argument("chapter", metavar="CHAPTER", help="path of a notebook")
@@ -184,9 +195,22 @@ def _line(run) -> str:  # type: ignore[no-untyped-def]
 
 
 def _data(options: argparse.Namespace) -> None:
+    _list_data(datasets.DATASETS)
+
+
+def _fetch(options: argparse.Namespace) -> None:
     for name in options.name:
         datasets.fetch(name)
-    for name in options.name or datasets.DATASETS:
+    _list_data(options.name)
+
+
+def _import_data(options: argparse.Namespace) -> None:
+    datasets.import_copy(options.name, options.folder, progress=True)
+    _list_data([options.name])
+
+
+def _list_data(names: Iterable[str]) -> None:
+    for name in names:
         paths = datasets.find(name)
         if paths is None:
             state = "missing"

@@ -28,10 +28,8 @@ import io
 import json
 import math
 import os
-import pickle
 import struct
 import sys
-import tarfile
 import time
 import urllib.request
 import uuid
@@ -41,9 +39,12 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+
+from gravity import cifar
+from gravity.cifar import DatasetError
 
 # Connections to one address before the next address is tried, the pause before the
 # second one (it doubles from there), and how long a connection may stay silent.
@@ -66,10 +67,6 @@ GENERATED = " (generated)"
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """`x_train`, `y_train`, `x_test` and `y_test`, as in `Dataset`."""
-
-
-class DatasetError(RuntimeError):
-    """A dataset can't be had, or isn't as it should be."""
 
 
 class _SlowError(ConnectionError):
@@ -129,10 +126,17 @@ class Spec:
         classes: number of classes.
         train_size: number of training images.
         test_size: number of test images.
-        parse: makes the arrays from the checked bytes of each of `files`, in order.
+        parse: makes the arrays from the checked bytes of each of `files`, in order, or
+            from what `convert` made of them and the keyword `train_size`.
         files: what has to be there first. Defaults to nothing.
         alternative: the same images in files of another form, taken where `files`
             can't be had. `None`, the default, for none.
+        convert: makes one array of bytes from those of `files`. `None`, the default,
+            where `parse` takes them as they are.
+        converted: where the cache keeps that array, and its SHA-256. `None`, the
+            default, to make it each time.
+        pictures: the dataset as `import_copy` reads it from pictures. `None`, the
+            default, where it can't.
         data: `OFFICIAL`, the default, or the fingerprint of generated data or of text.
     """
 
@@ -144,6 +148,9 @@ class Spec:
     parse: Callable[..., Arrays]
     files: tuple[File, ...] = ()
     alternative: "Spec | None" = None
+    convert: Callable[..., np.ndarray] | None = None
+    converted: File | None = None
+    pictures: cifar.Cifar | None = None
     data: str = OFFICIAL
 
     @property
@@ -177,14 +184,15 @@ def load(name: str, *, cache: Path | None = None) -> Dataset:
             sizes or labels of the dataset's `Spec`.
     """
     spec = _spec(name)
-    parse, files = _fetch_form(spec, cache)
-    arrays = parse(*files)
+    form, contents = _obtain_form(spec, _folder(cache))
+    sizes = {"train_size": form.train_size} if form.convert else {}
+    arrays = form.parse(*contents, **sizes)
     _check(arrays, spec)
     return Dataset(name, *arrays, spec.classes)
 
 
 def fetch(name: str, *, cache: Path | None = None) -> None:
-    """Make sure that a dataset's files are on this machine, without reading them.
+    """Make sure that a dataset's files are on this machine, ready to be loaded.
 
     Args:
         name: a key of `DATASETS`.
@@ -194,7 +202,79 @@ def fetch(name: str, *, cache: Path | None = None) -> None:
         ValueError: there is no dataset of that name.
         DatasetError: a file can't be had undamaged.
     """
-    _fetch_form(_spec(name), cache)
+    _obtain_form(_spec(name), _folder(cache))
+
+
+def import_copy(
+    name: str,
+    folder: str | os.PathLike[str],
+    *,
+    cache: Path | None = None,
+    progress: bool = False,
+) -> list[Path]:
+    """Check a copy of an official dataset, and keep it in the cache for `load`.
+
+    Args:
+        name: a key of `DATASETS`.
+        folder: it holds the official files, which may have been compressed again where
+            they are gzip files of a single one. Or, of CIFAR, all images as PNG files,
+            `train/<class>/<file>.png` and `test/<class>/<file>.png`.
+        cache: as in `load`.
+        progress: whether to show a bar on a terminal. Defaults to `False`.
+
+    Returns:
+        The files that the cache has now.
+
+    Raises:
+        ValueError: there is no dataset of that name, or it needs no files.
+        DatasetError: the folder holds no complete, undamaged copy; the message names
+            what is wrong. Nothing was kept.
+    """
+    spec = _spec(name, OFFICIAL_DATASETS)
+    if not spec.files:
+        raise ValueError(
+            "Argument `name` must be a dataset that consists of files. "
+            f"Received: name={name!r}"
+        )
+    folder, kept = Path(folder), _folder(cache)
+    if spec.pictures and any((folder / part).exists() for part in ("train", "test")):
+        assert spec.converted is not None
+        rows = cifar.read_pictures(folder, cifar=spec.pictures, progress=progress)
+        _keep_converted(rows, spec, kept)
+        return [kept / spec.converted.path]
+    for form in _forms(spec):
+        contents = {}
+        for file in form.files:
+            path = folder / Path(file.path).name
+            if path.exists():
+                data = path.read_bytes()
+                if not _matches(data, file):
+                    raise DatasetError(
+                        f"{path} is not the official file of {form.title}: its "
+                        f"SHA-256 must be {file.sha256}, not "
+                        f"{hashlib.sha256(data).hexdigest()}"
+                    )
+                contents[file.path] = data
+        if contents and len(contents) == len(form.files):
+            for relative, data in contents.items():
+                _write(kept / relative, data)
+            if form.convert and form.converted:
+                _keep_converted(form.convert(*contents.values()), form, kept)
+            return [kept / relative for relative in contents]
+    wanted = [
+        "the files " + ", ".join(Path(file.path).name for file in form.files)
+        for form in _forms(spec)
+    ]
+    if spec.pictures:
+        wanted.append("the folders train/<class> and test/<class> with PNG files")
+    raise DatasetError(
+        f"{folder} must hold, for {spec.title}, {', or '.join(wanted)}. Received: "
+        + (
+            ", ".join(sorted(each.name for each in folder.iterdir())[:10]) or "nothing"
+            if folder.is_dir()
+            else "no folder"
+        )
+    )
 
 
 def find(name: str, *, cache: Path | None = None) -> list[Path] | None:
@@ -211,12 +291,15 @@ def find(name: str, *, cache: Path | None = None) -> list[Path] | None:
     Raises:
         ValueError: there is no dataset of that name.
     """
-    folder = default_cache() if cache is None else Path(cache)
+    folder = _folder(cache)
     for form in _forms(_spec(name)):
-        paths = [_find(file, folder) for file in form.files]
-        found = [path for path in paths if path is not None]
-        if len(found) == len(paths):
-            return found
+        for files in ((form.converted,) if form.converted else None, form.files):
+            if files is None:
+                continue
+            paths = [_find(file, folder) for file in files]
+            found = [path for path in paths if path is not None]
+            if len(found) == len(paths):
+                return found
     return None
 
 
@@ -234,43 +317,77 @@ def obtain(
         DatasetError: a file can't be had undamaged. The message says why, and which
             files to put where.
     """
-    folder = default_cache() if cache is None else Path(cache)
     contents = []
     for file in files:
-        contents.append(_fetch(file, title, files, folder))
+        contents.append(_fetch(file, title, files, _folder(cache)))
     return contents
 
 
-def _spec(name: str) -> Spec:
-    if name not in DATASETS:
+def _folder(cache: Path | None) -> Path:
+    return default_cache() if cache is None else Path(cache)
+
+
+def _spec(name: str, known: Mapping[str, Spec] | None = None) -> Spec:
+    known = DATASETS if known is None else known
+    if name not in known:
         raise ValueError(
-            f"Argument `name` must be one of {', '.join(DATASETS)}. "
+            f"Argument `name` must be one of {', '.join(known)}. "
             f"Received: name={name!r}"
         )
-    return DATASETS[name]
+    return known[name]
 
 
 def _forms(spec: Spec) -> list[Spec]:
     return [spec] if spec.alternative is None else [spec, spec.alternative]
 
 
-def _fetch_form(
-    spec: Spec, cache: Path | None
-) -> tuple[Callable[..., Arrays], list[bytes]]:
-    """Return the bytes of one form's files, and what makes arrays from them."""
-    folder = default_cache() if cache is None else Path(cache)
+def _obtain_form(spec: Spec, cache: Path) -> tuple[Spec, Sequence[bytes | np.ndarray]]:
+    """Return one of a dataset's forms, and what it makes arrays from."""
+    if spec.converted:
+        rows = _map(cache / spec.converted.path, spec.converted)
+        if rows is not None:
+            return spec, [rows]
     # What is there already is tried first.
     forms = sorted(
         _forms(spec),
-        key=lambda form: not all((folder / file.path).exists() for file in form.files),
+        key=lambda form: not all((cache / file.path).exists() for file in form.files),
     )
     failures = []
     for form in forms:
         try:
-            return form.parse, obtain(form.files, form.title, cache=folder)
+            contents = obtain(form.files, form.title, cache=cache)
         except DatasetError as error:
             failures.append(str(error))
+            continue
+        if form.convert is None:
+            return form, contents
+        rows = form.convert(*contents)
+        if form.converted:
+            _keep_converted(rows, form, cache)
+        return form, [rows]
+    if spec.pictures:
+        failures.append(
+            "a copy as pictures, train/<class>/<file>.png, is taken by\n"
+            f"  python -m gravity data import {_name(spec)} FOLDER\n"
+            f"github.com/cyizhuo/{spec.pictures.name.upper()}-dataset has one"
+        )
     raise DatasetError("\nOr, in another form,\n".join(failures))
+
+
+def _name(spec: Spec) -> str:
+    return next(name for name, each in DATASETS.items() if each is spec)
+
+
+def _keep_converted(rows: np.ndarray, spec: Spec, cache: Path) -> None:
+    """Check the rows made from official files or from pictures, and write them."""
+    assert spec.converted is not None
+    digest = hashlib.sha256(rows.data).hexdigest()
+    if digest != spec.converted.sha256:
+        raise DatasetError(
+            f"{spec.title}: the images with their labels must have SHA-256 "
+            f"{spec.converted.sha256} together, not {digest}"
+        )
+    _write(cache / spec.converted.path, rows.data)
 
 
 def default_cache() -> Path:
@@ -344,13 +461,30 @@ def _read(path: Path, file: File) -> bytes | None:
     data = path.read_bytes()
     if _matches(data, file):
         return data
+    _warn_of_damage(path, len(data), file, stacklevel=7)
+    return None
+
+
+def _map(path: Path, file: File) -> np.ndarray | None:
+    """Return a file of the cache as an array of its bytes, else as `_read`."""
+    if not path.exists():
+        return None
+    size = path.stat().st_size
+    # An empty file can't be mapped.
+    rows = np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)
+    if hashlib.sha256(rows.data).hexdigest() == file.sha256:
+        return rows
+    _warn_of_damage(path, size, file, stacklevel=5)
+    return None
+
+
+def _warn_of_damage(path: Path, size: int, file: File, stacklevel: int) -> None:
     warnings.warn(
-        f"{path} is damaged and not used: its {len(data):,} bytes don't have the "
+        f"{path} is damaged and not used: its {size:,} bytes don't have the "
         f"official file's SHA-256 {file.sha256}",
         RuntimeWarning,
-        stacklevel=6,
+        stacklevel=stacklevel,
     )
-    return None
 
 
 def _matches(data: bytes, file: File) -> bool:
@@ -365,7 +499,7 @@ def _matches(data: bytes, file: File) -> bool:
     return hashlib.sha256(content).hexdigest() == file.content_sha256
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | memoryview) -> None:
     """Publish a complete file at once; of two processes, the later one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -577,117 +711,6 @@ def _parse_npz(data: bytes) -> Arrays:
         raise DatasetError(f"The npz file can't be read: {error}") from error
 
 
-def _parse_cifar(
-    archive: bytes, train: tuple[str, ...], test: str, labels: bytes
-) -> Arrays:
-    """Return the arrays of a CIFAR archive.
-
-    Args:
-        archive: a gzipped tar file. Nothing of it is written to disk, and only regular
-            files with exactly the names asked for are looked at, so that the paths in
-            it don't matter.
-        train: the members with the training images, in order.
-        test: the member with the test images.
-        labels: the key of the labels in each of them.
-    """
-    batches = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as members:
-            for member in members:
-                if member.name in (*train, test) and member.isreg():
-                    file = members.extractfile(member)
-                    assert file is not None
-                    batches[member.name] = _read_batch(file, member.name, labels)
-    except (
-        tarfile.TarError,
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        zlib.error,
-    ) as error:
-        raise DatasetError(f"The CIFAR archive can't be read: {error}") from error
-    if missing := {*train, test} - batches.keys():
-        raise DatasetError(
-            f"The CIFAR archive must have the files {', '.join((*train, test))}. "
-            f"Missing: {', '.join(sorted(missing))}"
-        )
-    y_train = np.concatenate([batches[name][1] for name in train])
-    x_train = _scale_planes([batches.pop(name)[0] for name in train])
-    x_test, y_test = batches[test]
-    return x_train, y_train, _scale_planes([x_test]), y_test
-
-
-def _read_batch(
-    file: IO[bytes], name: str, labels: bytes
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one pickled batch's images, uint8 `(n, 3072)`, and its labels, `(n,)`."""
-    batch = _ArrayUnpickler(file, encoding="bytes").load()
-    rows = batch.get(b"data") if isinstance(batch, dict) else None
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.dtype != np.uint8
-        or rows.shape[1:] != (3072,)
-        or labels not in batch
-    ):
-        raise DatasetError(
-            f"{name} must hold a dictionary with rows of 3072 unsigned bytes under "
-            f"b'data', and {labels!r}"
-        )
-    return rows, np.asarray(batch[labels], np.int32)
-
-
-def _scale_planes(batches: list[np.ndarray]) -> np.ndarray:
-    """Return rows of a red, a green and a blue plane as `Dataset` has images.
-
-    Batch by batch, so that there is a single copy of the floats.
-    """
-    images = np.empty((sum(map(len, batches)), 32, 32, 3), np.float32)
-    start = 0
-    for rows in batches:
-        planes = rows.reshape(-1, 3, 32, 32)
-        part = images[start : start + len(rows)]
-        np.divide(planes.transpose(0, 2, 3, 1), 255, out=part, dtype=np.float32)
-        start += len(rows)
-    return images
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise DatasetError(f"Bytes in a pickle must be latin1, not {encoding!r}")
-    return text.encode("latin1")
-
-
-# The function has moved between NumPy's modules; an array always names the right one.
-_reconstruct: Any = np.empty(0).__reduce__()[0]
-_ADMITTED: Mapping[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    # How Python 3 pickles bytes for Python 2.
-    ("_codecs", "encode"): _encode,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads NumPy arrays among plain Python objects, and nothing else.
-
-    A pickle can name any function of any module and have it called. Here the names that
-    arrays need are looked up in a table; any other ends the reading.
-
-    Raises:
-        DatasetError: the pickle names something else, which is not imported.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise DatasetError(
-                f"A pickled dataset must hold arrays and plain objects only, but this "
-                f"one names {module}.{name}. It was not read further."
-            )
-        return _ADMITTED[module, name]
-
-
 # The SHA-256 of each official file and of its content, which is what a copy that was
 # compressed again shares with it. Debian's files are such copies.
 _FASHION_MNIST = {
@@ -755,21 +778,30 @@ def _cifar_file(name: str, sha256: str) -> File:
     )
 
 
-_parse_cifar10 = functools.partial(
-    _parse_cifar,
-    train=tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
-    test="cifar-10-batches-py/test_batch",
-    labels=b"labels",
-)
-_parse_cifar100 = functools.partial(
-    _parse_cifar, train=("cifar-100-python/train",), test="cifar-100-python/test"
-)
-_CIFAR10 = _cifar_file(
+_CIFAR10_FILE = _cifar_file(
     "cifar-10", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 )
-_CIFAR100 = _cifar_file(
+_CIFAR100_FILE = _cifar_file(
     "cifar-100", "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
 )
+
+
+def _cifar_spec(
+    title: str, classes: int, file: File, dataset: cifar.Cifar, label: int
+) -> Spec:
+    return Spec(
+        title,
+        (cifar.SIDE, cifar.SIDE, 3),
+        classes,
+        50_000,
+        10_000,
+        functools.partial(cifar.to_arrays, labels=len(dataset.labels), label=label),
+        (file,),
+        convert=functools.partial(cifar.read_archive, cifar=dataset),
+        converted=File(f"{dataset.name}/{dataset.name}-images.bin", (), dataset.sha256),
+        pictures=dataset,
+    )
+
 
 # All versions of Python since 3.11 have text enough, and so their runs are of one size.
 _TOPICS_LENGTH = 64
@@ -818,26 +850,12 @@ OFFICIAL_DATASETS: Mapping[str, Spec] = {
             for name, (sha256, content_sha256) in _FASHION_MNIST.items()
         ),
     ),
-    "cifar10": Spec(
-        "CIFAR-10", (32, 32, 3), 10, 50_000, 10_000, _parse_cifar10, (_CIFAR10,)
+    "cifar10": _cifar_spec("CIFAR-10", 10, _CIFAR10_FILE, cifar.CIFAR10, 0),
+    "cifar100_coarse": _cifar_spec(
+        "CIFAR-100 (coarse)", 20, _CIFAR100_FILE, cifar.CIFAR100, 0
     ),
-    "cifar100_coarse": Spec(
-        "CIFAR-100 (coarse)",
-        (32, 32, 3),
-        20,
-        50_000,
-        10_000,
-        functools.partial(_parse_cifar100, labels=b"coarse_labels"),
-        (_CIFAR100,),
-    ),
-    "cifar100_fine": Spec(
-        "CIFAR-100 (fine)",
-        (32, 32, 3),
-        100,
-        50_000,
-        10_000,
-        functools.partial(_parse_cifar100, labels=b"fine_labels"),
-        (_CIFAR100,),
+    "cifar100_fine": _cifar_spec(
+        "CIFAR-100 (fine)", 100, _CIFAR100_FILE, cifar.CIFAR100, 1
     ),
     "topics": Spec(
         "Python's help",
@@ -901,6 +919,8 @@ def _generated(spec: Spec, entry: Mapping[str, Any], folder: Path) -> Spec:
             for file in spec.files
         ),
         alternative=None,
+        converted=None,
+        pictures=None,
         data=f"generated-{hashlib.sha256(text).hexdigest()[:12]}",
     )
 
