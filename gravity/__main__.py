@@ -103,6 +103,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     bringing.set_defaults(command=_import_data)
 
+    authors = commands.add_parser(
+        "published", help="list the authors' 30 runs, or compare them with their source"
+    )
+    authors.add_argument(
+        "--verify",
+        action="store_true",
+        help="download the authors' archives and compare the book's numbers with them",
+    )
+    authors.set_defaults(command=_published)
+
     execute = commands.add_parser("execute", help="execute a chapter with papermill")
     execute.add_argument("chapter", metavar="CHAPTER", help="path of a notebook")
     execute.add_argument("-o", "--output", required=True, help="the executed copy")
@@ -218,6 +228,24 @@ def _list_data(names: Iterable[str]) -> None:
             state = ", ".join(sorted({str(path.parent) for path in paths}))
         title = datasets.DATASETS[name].title
         print(f"{name:16} {title:30} {state or 'comes with a package'}")
+
+
+def _published(options: argparse.Namespace) -> None:
+    from gravity import published
+
+    if not options.verify:
+        for run in published.load_all().values():
+            accuracy = run.history["val_accuracy"][-1]
+            print(f"{'_'.join(run.key):35} test accuracy {100 * accuracy:5.1f} %")
+        print(published.source())
+        return
+    wrong = []
+    for run, differences in published.verify():
+        name = "_".join(run.key)
+        print(f"{name:35} {', '.join(differences) or 'as published'}", flush=True)
+        wrong += [name] if differences else []
+    if wrong:
+        raise RuntimeError(f"{len(wrong)} of 30 runs differ: {', '.join(wrong)}")
 
 
 def _execute(options: argparse.Namespace) -> None:

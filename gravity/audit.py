@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from gravity.datasets import DATASETS
 from gravity.experiment import Experiment, paper_arguments
-from gravity.published import SOURCES, Published
+from gravity.published import Published
 
 AGREES, ROUNDED, DIFFERS, NOT_STORED = (
     "agrees",
@@ -60,7 +60,7 @@ def checks(run: Published) -> list[Check]:
     The settings are the dataset's name, the number of epochs, the outputs of the last
     layer and each argument of the optimizer.
     """
-    key = (run.dataset, run.architecture, run.optimizer)
+    key = run.key
     spec = DATASETS[run.dataset]
     title = _plain(spec.real_title)
     found = [
@@ -107,7 +107,7 @@ def counted(accuracies: ArrayLike, most: int = 100_000) -> int | None:
 
 def stored_at(run: Published) -> datetime:
     """Return the date and time in the name of a run's archive."""
-    stem, _ = SOURCES[run.dataset, run.architecture, run.optimizer]
+    stem = run.path.removesuffix(".zip")
     return datetime.strptime(stem[-15:], "%Y%m%d_%H%M%S")
 
 

@@ -38,6 +38,7 @@ to its end."""
 
 SCALES = {
     "paper": "The paper's scale",
+    "begun": "The paper's scale, stopped before its 100 epochs",
     "reduced": "Reduced scale, not the paper's",
     "smoke": "Smoke scale: shows that the chapter runs, and nothing else",
     "generated": "Generated data: shows that the chapter runs, and nothing else",

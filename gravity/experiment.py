@@ -342,6 +342,11 @@ class Experiment:
     @property
     def is_papers(self) -> bool:
         """Whether this is one of the paper's own 30 settings, but for the seed."""
+        return self.is_papers_beginning and self.epochs == type(self).epochs
+
+    @property
+    def is_papers_beginning(self) -> bool:
+        """Whether this is one of the paper's settings but for seed and epochs."""
         pair = (self.dataset, self.architecture)
         if (
             self.is_generated
@@ -350,20 +355,23 @@ class Experiment:
         ):
             return False
         paper = paper_experiment(self.dataset, self.architecture, self.optimizer)
-        return self == replace(paper, seed=self.seed, data=self.data)
+        return self == replace(
+            paper, seed=self.seed, epochs=self.epochs, data=self.data
+        )
 
     @property
     def scale(self) -> str:
-        """How far the run is from the paper's: one of the four words below.
+        """How far the run is from the paper's: one of the five words below.
 
         `generated` is a run on generated data, whatever its settings, `paper` one with
-        the paper's settings, `smoke` one too short to mean anything (fewer than 3
-        epochs) and `reduced` any other.
+        the paper's settings, `begun` one with these that stops before the last epoch,
+        `smoke` one too short to mean anything (fewer than 3 epochs) and `reduced` any
+        other.
         """
         if self.is_generated:
             return "generated"
-        if self.is_papers:
-            return "paper"
+        if self.is_papers_beginning and self.epochs <= type(self).epochs:
+            return "paper" if self.is_papers else "begun"
         return "smoke" if self.epochs < 3 else "reduced"
 
 

@@ -109,7 +109,6 @@ def test_misfits_have_other_outputs_than_classes():
 
 @pytest.fixture
 def authors(monkeypatch):
-    monkeypatch.setenv("GRAVITY_PUBLISHED", str(REAL))
     return published.load_all()
 
 

@@ -105,12 +105,14 @@ def test_scale_tells_a_reduced_run_from_the_papers():
     assert paper.scale == "paper"
     for change in (
         {"width": 0.25},
-        {"epochs": 99},
+        {"epochs": 101},
         {"train_size": 1000},
         {"arguments": {"alpha": 0.02}},
     ):
         assert dataclasses.replace(paper, **change).scale == "reduced"
-    assert dataclasses.replace(paper, epochs=2).scale == "smoke"
+    for epochs in (1, 3, 99):
+        assert dataclasses.replace(paper, epochs=epochs).scale == "begun"
+    assert dataclasses.replace(paper, epochs=2, width=0.5).scale == "smoke"
     assert Experiment(**SMALL).scale == "reduced"
 
 
@@ -123,7 +125,7 @@ def test_run_id_names_the_description_and_nothing_else():
     assert len({e.run_id for e in same}) == 1
     changes = [
         {"width": 0.5},
-        {"epochs": 99},
+        {"epochs": 101},
         {"batch_size": 127},
         {"seed": 1},
         {"train_size": 100},

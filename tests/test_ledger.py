@@ -123,7 +123,6 @@ def test_delay_is_that_of_a_plain_loop():
 
 @pytest.fixture
 def authors(monkeypatch):
-    monkeypatch.setenv("GRAVITY_PUBLISHED", str(REAL))
     return published.load_all()
 
 
