@@ -128,7 +128,10 @@ def chapter_runs(wildcards):
     """The runs of a pair's chapter; the overview needs all of them."""
     name = Path(wildcards.chapter).name
     runs = EXPERIMENTS.values() if name == "overview" else RUNS.get(name, ())
-    return [run_file(run) for run in runs]
+    # What else a chapter reads may be any run that came with the checkout: the folder
+    # changes when one is added or taken away.
+    reads = wildcards.chapter.startswith(("benchmark/", "evidence/"))
+    return [run_file(run) for run in runs] + ["book/results"] * reads
 
 
 def chapter_parameters(wildcards):

@@ -99,12 +99,11 @@ def pair_chapter(template: nbformat.NotebookNode, pair: str, note: str) -> str:
     chapter = copy.deepcopy(template)
     dataset, _, architecture = pair.rpartition("_")
     figure_number = FIGURES.get((dataset, architecture))
-    if figure_number is None:
-        chapter.cells = [
-            cell
-            for cell in chapter.cells
-            if "paper" not in cell.metadata.get("tags", [])
-        ]
+    # Cells of the template that only the paper's pairs have, and only the others.
+    left_out = "paper" if figure_number is None else "own"
+    chapter.cells = [
+        cell for cell in chapter.cells if left_out not in cell.metadata.get("tags", [])
+    ]
     words = {
         "DATASET × ARCHITECTURE": f"{DATASETS[dataset].title} × {TITLES[architecture]}",
         "fig-curves-template": f"fig-curves-{pair.replace('_', '-')}",

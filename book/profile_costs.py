@@ -14,7 +14,7 @@ import yaml
 
 from gravity import models
 from gravity.datasets import DATASETS
-from gravity.experiment import Experiment, grid
+from gravity.experiment import PAPER_LEARNING_RATES, TITLES, Experiment, grid
 from gravity.runs import Run, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,10 +59,10 @@ def rate(run: Experiment, stored: list[Run]) -> float:
             other.experiment.dataset != run.dataset,
             other.experiment.architecture != run.architecture,
             other.experiment.optimizer != run.optimizer,
-            other.provenance["seconds"],
+            two_cores(other),
         ),
     )
-    return operations(nearest.experiment) / nearest.provenance["seconds"]
+    return operations(nearest.experiment) / two_cores(nearest)
 
 
 def weights(run: Experiment) -> int:
@@ -87,13 +87,43 @@ def tpu_seconds(run: Experiment, steps: dict[str, Any]) -> float:
     return run.epochs * math.ceil(spec.train_size / run.batch_size) * least
 
 
+def two_cores(run: Run) -> float:
+    """Return the seconds that a stored run takes of two cores' time.
+
+    Two runs that were given one thread each have run side by side.
+    """
+    threads = run.provenance.get("threads", {}).get("TF_NUM_INTRAOP_THREADS")
+    share = int(threads) / run.provenance["cores"] if threads else 1.0
+    return run.provenance["seconds"] * min(share, 1.0)
+
+
+def pairs_table(store: RunStore) -> str:
+    """Return what the runs of each of the paper's pairs took, as Markdown."""
+    header = ["Pair", "`preview`, nine runs", "`first_epoch`, three runs"]
+    lines = [header, ["---"] * len(header)]
+    for dataset, architecture in PAPER_LEARNING_RATES:
+        cells = [f"{DATASETS[dataset].title} × {TITLES[architecture]}"]
+        for profile in ("preview", "first_epoch"):
+            runs = [
+                run
+                for run in experiments(profile)
+                if (run.dataset, run.architecture) == (dataset, architecture)
+            ]
+            found = store.find_all(runs)
+            seconds = sum(map(two_cores, found))
+            part = "" if len(found) == len(runs) else f", {len(found)} of {len(runs)}"
+            cells.append(duration(seconds) + part if found else "–")
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def row(profile: str, store: RunStore, steps: dict[str, Any]) -> list[str]:
     """Return a profile's row of the table."""
     runs = experiments(profile)
     kept = [run for run in store if run.experiment.architecture in ("vgg16", "vgg19")]
     found = [stored for run in runs if (stored := store.find(run))]
     seconds = sum(
-        stored.provenance["seconds"]
+        two_cores(stored)
         if (stored := store.find(run))
         else operations(run) / rate(run, kept)
         for run in runs
@@ -159,7 +189,7 @@ def table() -> str:
     lines = [header, ["---"] * len(header)]
     lines += [
         row(name, store, steps)
-        for name in ("smoke", "quick", "fashion", "preview", "paper")
+        for name in ("smoke", "quick", "fashion", "preview", "first_epoch", "paper")
     ]
     machines = sorted(
         {run.provenance["device"].rpartition("(")[2].rstrip(")") for run in store}
@@ -167,8 +197,9 @@ def table() -> str:
     return (
         "\n".join(f"| {' | '.join(line)} |" for line in lines)
         + "\n\n"
-        + "Times are those of training alone, all runs one after the other, measured "
-        f"on two cores of {' and '.join(machines)}, which other work shared at times. "
+        + "Times are those of training alone on two cores of "
+        f"{' and '.join(machines)}, which other work shared at times: runs with two "
+        "threads one after the other, those with one thread two at a time. "
         "What isn't stored is estimated at the operations a second of the stored run "
         "most like it. Memory is the largest of a process; where none of that width "
         "was measured it is what images, weights, gradients and the optimizer take at "
@@ -184,8 +215,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     stale = []
-    new = table()
-    for page in PAGES:
+    short = table()
+    pairs = pairs_table(RunStore(ROOT / "book/results"))
+    long = f"{short}\nWhat was measured for each pair:\n\n{pairs}\n"
+    for page, new in zip(PAGES, (short, long), strict=True):
         text = page.read_text(encoding="utf-8")
         before, _, rest = text.partition(BEGIN)
         wanted = f"{before}{BEGIN}\n\n{new}\n{END}{rest.partition(END)[2]}"

@@ -3,6 +3,7 @@
 import ast
 import html
 import inspect
+import itertools
 import math
 import platform
 import re
@@ -25,12 +26,13 @@ from gravity.experiment import (
     Experiment,
     paper_experiment,
 )
-from gravity.runs import History, Run, code_version, in_order
+from gravity.runs import History, Run, by_optimizer, code_version, in_order
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
     from gravity.findings import Finding
+    from gravity.first_epochs import Pair
 
 COMPLETE = {"gravity": {"complete": True}}
 """Metadata of the output that a chapter writes last, by which it is known to have run
@@ -369,31 +371,100 @@ def differences(
     return table(["Compared", "Points", "95 % interval", "p, corrected"], rows)
 
 
+def what_to_see(authors: Mapping[str, History], runs: Sequence[Run]) -> "Markdown":
+    """Return one sentence with the last test accuracies, the authors' and ours.
+
+    Args:
+        authors: the authors' history for each optimizer.
+        runs: ours, all of one width and number of epochs; may be empty.
+    """
+    theirs = {name: [each["val_accuracy"][-1]] for name, each in authors.items()}
+    text = f"At the end of the authors' runs {_accuracies(theirs)} of the "
+    text += "test images are classified correctly"
+    if runs:
+        one = runs[0].experiment
+        seeds = len({run.experiment.seed for run in runs})
+        ours = {
+            name: [history["val_accuracy"][-1] for history in histories]
+            for name, histories in by_optimizer(runs).items()
+        }
+        after = "epoch" if one.epochs == 1 else f"{one.epochs} epochs"
+        mean = f", on average over {seeds} seeds" if seeds > 1 else ""
+        text += (
+            f"; at the end of ours, after {after} at {one.width:g} of the paper's "
+            f"width, {_accuracies(ours)}{mean}"
+        )
+    return say(f"{text}.")
+
+
+def _accuracies(values: Mapping[str, Sequence[float]]) -> str:
+    """Each optimizer with its mean accuracy, as a phrase."""
+    *most, last = (
+        f"{_percent(sum(each) / len(each))} with {TITLES[name]}"
+        for name, each in values.items()
+    )
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def verdicts(
     statements: Sequence[Claim],
     authors: Mapping[str, History],
     runs: Sequence[Run],
 ) -> "HTML":
-    """Return a table of statements with what the data say of each.
+    """Return a table of statements with the numbers that decide each.
 
     Args:
         statements: the paper's, about one pair.
-        authors: the authors' history for each optimizer; may be empty.
+        authors: the authors' history for each optimizer.
         runs: ours, at most one of each optimizer and seed; may be empty. Each seed is
-            judged by itself, and fewer than five can't tell.
+            judged by itself; the numbers are means over the seeds.
     """
     ours = by_seed(runs)
-    rows = []
+    reduced = any(run.experiment.scale != "paper" for run in runs)
+    seeds = f"Ours, {len(ours)} seed{'s' * (len(ours) != 1)}"
+    rows: list[list[str | None]] = []
     for statement in statements:
-        cells = [statement.text]
-        for verdict in (
-            statement.judge(authors),
-            over_seeds(statement.judge, ours),
-        ):
-            evidence = SEED.sub(r";\n\1", verdict.evidence)
-            cells.append(f"{verdict.answer}: {evidence}")
-        rows.append(cells)
-    return table(["The paper says", "The authors' runs", "Our runs"], rows, prose=True)
+        judged = {"The authors'": statement.judge(authors)}
+        if ours:
+            judged[seeds] = over_seeds(statement.judge, ours, reduced=reduced)
+        name: str | None = statement.text
+        for whose, verdict in judged.items():
+            for line in verdict.measured or (None,):
+                numbers = [
+                    line.written(each) if line and each in line.values else "–"
+                    for each in PAPER_OPTIMIZERS
+                ]
+                what = line.name if line else verdict.evidence
+                rows.append([name, whose, what, *numbers, verdict.answer])
+                name = None
+    header = ["The paper says", "Runs", "Compared"]
+    header += [TITLES[name] for name in PAPER_OPTIMIZERS]
+    return table([*header, "Verdict"], rows)
+
+
+def first_epochs_table(pairs: Sequence["Pair"]) -> "HTML":
+    """Return our first epochs and the authors' as a table, a row for each run.
+
+    Args:
+        pairs: of `gravity.first_epochs.pairs`.
+    """
+    rows = [
+        [
+            " × ".join(
+                [
+                    datasets.DATASETS[pair.key[0]].real_title,
+                    TITLES[pair.key[1]],
+                    TITLES[pair.key[2]],
+                ]
+            ),
+            *(f"{share:.2f}" for share in reversed(pair.loss)),
+            *(_percent(share) for share in reversed(pair.accuracy)),
+            ("yes" if pair.agrees else "no") if pair.counts else "20 outputs",
+        ]
+        for pair in pairs
+    ]
+    header = ["Run", "Loss / ln C, authors", "ours", "Test accuracy, authors", "ours"]
+    return table([*header, "Agrees"], rows)
 
 
 def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML":
@@ -533,27 +604,28 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-SEED = re.compile(r"; (\(\d\) )")
-"""Where the evidence goes on to the next seed: a verdict begins a line there."""
-
 LONGEST_LABEL = 12
 """Characters of a row's label that isn't worth a second line."""
 
 
 def table(
-    header: Iterable[str], rows: Iterable[Iterable[str]], *, prose: bool = False
+    header: Iterable[str], rows: Iterable[Iterable[str | None]], *, prose: bool = False
 ) -> "HTML":
     """Return a table; its first column heads the rows.
 
     Args:
         header: the columns' names.
         rows: for each row the cells, as plain text. Columns with a number in them are
-            aligned at the right; those of words alone wrap.
+            aligned at the right; those of words alone wrap. `None` for a row's label
+            joins the row with the one above.
         prose: whether the cells are sentences, which wrap, rather than numbers.
             Defaults to `False`.
     """
     cells_of = [list(row) for row in rows]
-    words = [not any(map(_is_number, column)) for column in zip(*cells_of, strict=True)]
+    words = [
+        not any(_is_number(cell) for cell in column if cell)
+        for column in zip(*cells_of, strict=True)
+    ]
     kinds = [' class="gravity-words"' if each else "" for each in words]
     names = list(header)
     kinds += [""] * (len(names) - len(kinds))
@@ -562,9 +634,15 @@ def table(
         for name, kind in zip(names, kinds, strict=True)
     )
     body, longest = "", 0
-    for row in cells_of:
-        longest = max(longest, len(row[0]))
-        first, *rest = (html.escape(_with_minus(cell)) for cell in row)
+    for number, row in enumerate(cells_of):
+        longest = max(longest, len(row[0] or ""))
+        first, *rest = (html.escape(_with_minus(cell or "")) for cell in row)
+        joined = itertools.takewhile(
+            lambda below: below[0] is None, cells_of[number + 1 :]
+        )
+        rows_high = 1 + sum(1 for _ in joined)
+        span = f' rowspan="{rows_high}"' if rows_high > 1 else ""
+        label = "" if row[0] is None else f'<th scope="row"{span}>{first}</th>'
         # Sentences side by side are too many for a phone, which stacks them.
         tags = [
             f'{kind} data-column="{html.escape(name)}"' if prose else kind
@@ -574,7 +652,7 @@ def table(
             f"<td{tag}>{_unbroken(cell) if prose else cell}</td>"
             for cell, tag in zip(rest, tags, strict=True)
         )
-        body += f'<tr><th scope="row">{first}</th>{cells}</tr>'
+        body += f"<tr>{label}{cells}</tr>"
     kind = "gravity-table"
     if prose:
         kind += " gravity-prose"

@@ -10,8 +10,8 @@ such as "stable" or "similar" need a threshold, which stands here.
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gravity.comparison import FEWEST_SEEDS
@@ -22,6 +22,12 @@ Histories = Mapping[str, History]
 """One history for each optimizer, all of one seed."""
 
 SUPPORTED, NOT_SUPPORTED, CANT_TELL = "supported", "not supported", "can't tell"
+PLAIN = (SUPPORTED, NOT_SUPPORTED, CANT_TELL)
+"""What a verdict says on runs at the paper's scale, and on computations."""
+HOLDS_REDUCED, FAILS_REDUCED = "holds at reduced scale", "fails at reduced scale"
+
+FEWEST_REDUCED = 3
+"""At reduced scale so many seeds that all agree say whether a statement holds there."""
 
 METRIC_TITLES = {
     "loss": "training loss",
@@ -47,16 +53,39 @@ LEARNT = 0.95
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a rule measured on the runs of one seed, or on average over several.
+
+    Attributes:
+        name: what was measured, with its unit.
+        values: for each optimizer the numbers, in the order that `name` has them.
+        form: writes one of them.
+    """
+
+    name: str
+    values: Mapping[str, Sequence[float]]
+    form: Callable[[float], str]
+
+    def written(self, name: str) -> str:
+        """Return an optimizer's numbers, the second and later ones in brackets."""
+        first, *rest = (self.form(value) for value in self.values[name])
+        return f"{first} ({', '.join(rest)})" if rest else first
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the data say of a statement.
 
     Attributes:
-        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`.
+        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`; of several seeds at less
+            than the paper's scale `HOLDS_REDUCED` or `FAILS_REDUCED`.
         evidence: the numbers that decided it, as a phrase.
+        measured: the same as numbers. Defaults to none.
     """
 
     answer: str
     evidence: str
+    measured: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,30 +146,28 @@ def by_seed(runs: Sequence[Run]) -> list[Histories]:
     return [found[seed] for seed in sorted(found) if found[seed].keys() == optimizers]
 
 
-def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
+def over_seeds(
+    judge: Callable[[T], Verdict], seeds: Sequence[T], *, reduced: bool = False
+) -> Verdict:
     """Return the verdict on several seeds, each judged by itself.
 
     A statement is supported, or not supported, when so many seeds agree on it that a
     fair coin would do so in less than 5 % of all cases: five of five, or seven of
     eight. With fewer than `FEWEST_SEEDS` it can't be told, and the evidence has the
-    points.
+    points. Runs at less than the paper's scale say nothing about the paper's: there the
+    statement holds, or fails, when all of at least `FEWEST_REDUCED` seeds agree.
 
     Args:
         judge: returns the verdict on one seed.
         seeds: what to judge, one a seed.
+        reduced: whether the runs are at less than the paper's scale. Defaults to
+            `False`.
     """
     verdicts = [judge(each) for each in seeds]
     if not verdicts:
         return Verdict(CANT_TELL, "no run")
+    measured = _averaged([verdict.measured for verdict in verdicts])
     count = len(verdicts)
-    if count < FEWEST_SEEDS:
-        those = "one seed" if count == 1 else f"{count} seeds"
-        seen = [verdict.evidence for verdict in verdicts]
-        # What is the same for all is said once.
-        points = seen[0]
-        if len(set(seen)) > 1:
-            points = "; ".join(f"({n}) {each}" for n, each in enumerate(seen, start=1))
-        return Verdict(CANT_TELL, f"{those}, too few to claim anything; {points}")
     agreeing = {
         answer: sum(verdict.answer == answer for verdict in verdicts)
         for answer in (SUPPORTED, NOT_SUPPORTED)
@@ -149,10 +176,53 @@ def over_seeds(judge: Callable[[T], Verdict], seeds: Sequence[T]) -> Verdict:
         f"{agreeing[SUPPORTED]} of {count} seeds say so, "
         f"{agreeing[NOT_SUPPORTED]} say the opposite"
     )
+    alike = {verdict.evidence for verdict in verdicts}
+    if not any(agreeing.values()) and len(alike) == 1:
+        # What keeps every seed from telling is the same: the runs are too short.
+        return Verdict(CANT_TELL, alike.pop(), measured)
+    if reduced and count >= FEWEST_REDUCED:
+        for answer, stands_for in (
+            (SUPPORTED, HOLDS_REDUCED),
+            (NOT_SUPPORTED, FAILS_REDUCED),
+        ):
+            if agreeing[answer] == count:
+                return Verdict(stands_for, evidence, measured)
+        return Verdict(CANT_TELL, evidence, measured)
+    if count < FEWEST_SEEDS:
+        those = "one seed" if count == 1 else f"{count} seeds"
+        seen = [verdict.evidence for verdict in verdicts]
+        # What is the same for all is said once.
+        points = seen[0]
+        if len(set(seen)) > 1:
+            points = "; ".join(f"({n}) {each}" for n, each in enumerate(seen, start=1))
+        return Verdict(
+            CANT_TELL, f"{those}, too few to claim anything; {points}", measured
+        )
     for answer, number in agreeing.items():
         if beyond_chance(number, count):
-            return Verdict(answer, evidence)
-    return Verdict(CANT_TELL, evidence)
+            return Verdict(answer, evidence, measured)
+    return Verdict(CANT_TELL, evidence, measured)
+
+
+def _averaged(seeds: Sequence[tuple[Measured, ...]]) -> tuple[Measured, ...]:
+    """Return what was measured on several seeds, each number the mean over them."""
+    if len({tuple(each.name for each in seed) for seed in seeds}) > 1:
+        return ()
+    return tuple(
+        replace(
+            alike[0],
+            values={
+                name: tuple(
+                    map(
+                        statistics.fmean,
+                        zip(*(each.values[name] for each in alike), strict=True),
+                    )
+                )
+                for name in alike[0].values
+            },
+        )
+        for alike in zip(*seeds, strict=True)
+    )
 
 
 def beyond_chance(agreeing: int, count: int) -> bool:
@@ -194,6 +264,12 @@ def _number(value: float, metric: str) -> str:
     return f"{value:.4g}" if metric.endswith("loss") else f"{100 * value:.2f} %"
 
 
+def _measured(
+    name: str, metric: str, values: Mapping[str, Sequence[float]]
+) -> Measured:
+    return Measured(name, values, lambda value: _number(value, metric))
+
+
 def better(winner: str, losers: Sequence[str], metric: str) -> Rule:
     """Return the rule for "`winner` gets further than `losers`".
 
@@ -204,11 +280,14 @@ def better(winner: str, losers: Sequence[str], metric: str) -> Rule:
     def rule(histories: Histories) -> Verdict:
         sign = -1 if metric.endswith("loss") else 1
         answers, seen = [], []
+        found: dict[str, list[float]] = {name: [] for name in (winner, *losers)}
         for what, value in (
             ("best", lambda name: best(histories[name], metric)),
             ("last", lambda name: histories[name][metric][-1]),
         ):
             values = {name: value(name) for name in (winner, *losers)}
+            for name, number in values.items():
+                found[name].insert(0, number)
             ranks = {
                 name: -math.inf if math.isnan(number) else sign * number
                 for name, number in values.items()
@@ -219,7 +298,12 @@ def better(winner: str, losers: Sequence[str], metric: str) -> Rule:
                 for name, number in values.items()
             )
             seen.append(f"{what} {METRIC_TITLES[metric]}: {numbers}")
-        return Verdict(_agreed(answers), "; ".join(seen))
+        measured = _measured(
+            f"last {METRIC_TITLES[metric]} (best)",
+            metric,
+            {name: tuple(numbers) for name, numbers in found.items()},
+        )
+        return Verdict(_agreed(answers), "; ".join(seen), (measured,))
 
     return Rule(
         f"{_extreme(metric)} {METRIC_TITLES[metric]} for {TITLES[winner]} than for "
@@ -249,9 +333,15 @@ def faster(winner: str, losers: Sequence[str], metric: str) -> Rule:
             f"epoch in which {METRIC_TITLES[metric]} reaches "
             f"{_number(target, metric)}: {numbers}"
         )
+        measured = Measured(
+            f"epoch in which {METRIC_TITLES[metric]} is near its end",
+            {name: (epochs[name],) for name in names},
+            lambda epoch: f"{epoch:.3g}" if math.isfinite(epoch) else "never",
+        )
         if epochs[winner] == others:
-            return Verdict(CANT_TELL, evidence)
-        return Verdict(_agreed([epochs[winner] < others]), evidence)
+            return Verdict(CANT_TELL, evidence, (measured,))
+        answer = _agreed([epochs[winner] < others])
+        return Verdict(answer, evidence, (measured,))
 
     return Rule(
         f"{TITLES[winner]}'s {METRIC_TITLES[metric]} gets sooner than "
@@ -264,11 +354,9 @@ def oscillates_more(name: str, others: Sequence[str], metric: str) -> Rule:
     """Return the rule for "`name` oscillates more than `others`"."""
 
     def rule(histories: Histories) -> Verdict:
-        values = {
-            each: oscillation(histories[each], metric) for each in (name, *others)
-        }
         return _compare_oscillations(
-            {TITLES[each]: value for each, value in values.items()}, metric
+            {each: oscillation(histories[each], metric) for each in (name, *others)},
+            metric,
         )
 
     return Rule(
@@ -281,15 +369,19 @@ def oscillates_more(name: str, others: Sequence[str], metric: str) -> Rule:
 def _compare_oscillations(values: Mapping[str, float], metric: str) -> Verdict:
     """Judge that the first of `values` is clearly the largest."""
     first, *rest = values.values()
-    numbers = ", ".join(f"{key} {value:.3g}" for key, value in values.items())
-    evidence = f"standard deviation of the steps of {METRIC_TITLES[metric]}: {numbers}"
+    numbers = ", ".join(f"{TITLES[key]} {value:.3g}" for key, value in values.items())
+    what = f"standard deviation of the steps of {METRIC_TITLES[metric]}"
     if any(math.isnan(value) for value in values.values()):
         return Verdict(CANT_TELL, f"diverged, or fewer than {SETTLED + 3} epochs")
+    measured = Measured(
+        what, {key: (value,) for key, value in values.items()}, "{:.3g}".format
+    )
+    answer = CANT_TELL
     if all(first >= CLEARLY * value for value in rest):
-        return Verdict(SUPPORTED, evidence)
-    if any(first < value for value in rest):
-        return Verdict(NOT_SUPPORTED, evidence)
-    return Verdict(CANT_TELL, evidence)
+        answer = SUPPORTED
+    elif any(first < value for value in rest):
+        answer = NOT_SUPPORTED
+    return Verdict(answer, f"{what}: {numbers}", (measured,))
 
 
 def as_steady(name: str, other: str, metric: str) -> Rule:
@@ -297,12 +389,11 @@ def as_steady(name: str, other: str, metric: str) -> Rule:
 
     def rule(histories: Histories) -> Verdict:
         values = {each: oscillation(histories[each], metric) for each in (name, other)}
-        titled = {TITLES[each]: value for each, value in values.items()}
-        verdict = _compare_oscillations(titled, metric)
+        verdict = _compare_oscillations(values, metric)
         if math.isnan(values[name]) or math.isnan(values[other]):
             return verdict
         answer = values[name] < CLEARLY * values[other]
-        return Verdict(_agreed([answer]), verdict.evidence)
+        return replace(verdict, answer=_agreed([answer]))
 
     return Rule(
         f"after epoch {SETTLED}, {TITLES[name]}'s steps of {METRIC_TITLES[metric]} "
@@ -325,6 +416,13 @@ def stable_from(name: str, epoch: int) -> Rule:
             _agreed([jump <= STEADY_POINTS]),
             f"largest change of test accuracy between two epochs from {epoch} on: "
             f"{jump:.2f} points (stable: at most {STEADY_POINTS:g})",
+            (
+                Measured(
+                    f"largest change of test accuracy from epoch {epoch} on, in points",
+                    {name: (jump,)},
+                    "{:.2f}".format,
+                ),
+            ),
         )
 
     return Rule(
@@ -347,6 +445,13 @@ def similar(names: Sequence[str], metric: str) -> Rule:
             _agreed([spread < SIMILAR_POINTS]),
             f"last {METRIC_TITLES[metric]}: {numbers} (similar: less than "
             f"{SIMILAR_POINTS:g} points apart)",
+            (
+                _measured(
+                    f"last {METRIC_TITLES[metric]}",
+                    metric,
+                    {name: [value] for name, value in last.items()},
+                ),
+            ),
         )
 
     return Rule(
@@ -368,6 +473,13 @@ def learns(names: Sequence[str]) -> Rule:
         return Verdict(
             SUPPORTED if min(last.values()) >= LEARNT else NOT_SUPPORTED,
             f"last training accuracy: {numbers} (learnt: at least {100 * LEARNT:g} %)",
+            (
+                _measured(
+                    "last training accuracy",
+                    "accuracy",
+                    {name: [value] for name, value in last.items()},
+                ),
+            ),
         )
 
     return Rule(
@@ -383,15 +495,32 @@ def every(*rules: Rule) -> Rule:
         verdicts = [each(histories) for each in rules]
         answers = {verdict.answer for verdict in verdicts}
         evidence = "; ".join(verdict.evidence for verdict in verdicts)
+        measured = _joined(verdict.measured for verdict in verdicts)
         for answer in (NOT_SUPPORTED, CANT_TELL):
             if answer in answers:
-                return Verdict(answer, evidence)
-        return Verdict(SUPPORTED, evidence)
+                return Verdict(answer, evidence, measured)
+        return Verdict(SUPPORTED, evidence, measured)
 
     return Rule(
         "; and ".join(each.words for each in rules),
         rule,
     )
+
+
+def _joined(parts: Iterable[tuple[Measured, ...]]) -> tuple[Measured, ...]:
+    """Join what several rules measured under one name, unless they contradict."""
+    joined: list[Measured] = []
+    for each in itertools.chain(*parts):
+        for place, other in enumerate(joined):
+            both = each.values.keys() & other.values.keys()
+            if each.name == other.name and all(
+                each.values[name] == other.values[name] for name in both
+            ):
+                joined[place] = replace(other, values={**other.values, **each.values})
+                break
+        else:
+            joined.append(each)
+    return tuple(joined)
 
 
 def _extreme(metric: str) -> str:

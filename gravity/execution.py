@@ -137,5 +137,32 @@ def execute(
             f"{notebook} ended before its last cell was complete. "
             f"What it had computed is in {draft}."
         )
+    _merge_parameters(executed, known, checked)
+    nbformat.write(executed, draft)
     os.replace(draft, output)
     return output
+
+
+def _merge_parameters(
+    executed: Any, known: Mapping[str, Mapping[str, str]], values: Mapping[str, Any]
+) -> None:
+    """Have the cell that declares the parameters show the values that were used.
+
+    Papermill leaves the defaults there and adds a cell with the values below, so that
+    a reader sees two values for one name.
+    """
+    executed.cells = [
+        cell
+        for cell in executed.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    for cell in executed.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            lines = cell.source.splitlines()
+            for number, line in enumerate(lines):
+                name = line.partition(":")[0]
+                if name in values:
+                    before = f" = {known[name]['default']}"
+                    after = f" = {values[name]!r}"
+                    lines[number] = line.replace(before, after, 1)
+            cell.source = "\n".join(lines)

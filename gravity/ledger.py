@@ -19,7 +19,9 @@ from gravity import chapters, kinematics
 from gravity.audit import misfits
 from gravity.claims import (
     CANT_TELL,
+    FAILS_REDUCED,
     FIGURES,
+    HOLDS_REDUCED,
     LEARNT,
     NOT_SUPPORTED,
     PAIR_CLAIMS,
@@ -908,8 +910,6 @@ def judge_authors(entry: Entry, authors: Mapping[Key, Published]) -> Verdict:
     """
     if entry.is_computed or entry.tries:
         return entry.decide({})
-    if not authors:
-        return Verdict(CANT_TELL, "the histories could not be read")
     verdict = entry.decide(fitting(authors))
     labelled = entry.decide({key: run.history for key, run in authors.items()})
     if verdict == labelled:
@@ -952,6 +952,20 @@ def own_runs(stored: Iterable[Run]) -> dict[Pair, list[Run]]:
     for (pair, _), runs in sorted(sets.items(), key=lambda item: _rank(item[1])):
         chosen.setdefault(pair, _representatives(runs))
     return chosen
+
+
+def own_accuracies(stored: Iterable[Run]) -> dict[Key, float]:
+    """Return our last test accuracies in per cent, each the mean over the seeds.
+
+    Args:
+        stored: our runs; those of `own_runs` are taken.
+    """
+    found: dict[Key, list[float]] = {}
+    for pair, runs in own_runs(stored).items():
+        for run in runs:
+            accuracy = 100 * run.history["val_accuracy"][-1]
+            found.setdefault((*pair, run.experiment.optimizer), []).append(accuracy)
+    return {key: sum(values) / len(values) for key, values in found.items()}
 
 
 def _rank(runs: Sequence[Run]) -> tuple[Any, ...]:
@@ -1003,8 +1017,8 @@ def own_evidence(chosen: Mapping[Pair, Sequence[Run]]) -> Mapping[int, Evidence]
 def judge_ours(entry: Entry, stored: Sequence[Run]) -> Verdict | None:
     """Return the verdict on our stored runs, or `None` for a computation.
 
-    Each seed is judged by itself, as by `gravity.claims.over_seeds`. The evidence names
-    the scale.
+    Each seed is judged by itself, as by `gravity.claims.over_seeds`; runs at less than
+    the paper's scale have verdicts of their own. The evidence names the scale.
     """
     if entry.is_computed:
         return None
@@ -1021,7 +1035,8 @@ def judge_ours(entry: Entry, stored: Sequence[Run]) -> Verdict | None:
         there = sum(pair in chosen for pair in pairs)
         some = f"runs of {there} of {len(pairs)} pairs" if there else "no run"
         return Verdict(CANT_TELL, some)
-    verdict = over_seeds(entry.decide, seeds)
+    reduced = any(chosen[pair][0].experiment.scale != "paper" for pair in pairs)
+    verdict = over_seeds(entry.decide, seeds, reduced=reduced)
     scales = dict.fromkeys(_scale(chosen[pair][0]) for pair in pairs)
     return Verdict(verdict.answer, f"{'; '.join(scales)}; {verdict.evidence}")
 
@@ -1045,7 +1060,7 @@ def table(
 
     Args:
         entries: of `LEDGER`.
-        authors: the authors' runs; may be empty.
+        authors: the authors' runs.
         stored: ours; may be empty.
     """
     entries = list(entries)
@@ -1080,7 +1095,7 @@ def _plain(text: str) -> str:
     return text
 
 
-ANSWERS = (SUPPORTED, NOT_SUPPORTED, CANT_TELL)
+ANSWERS = (SUPPORTED, NOT_SUPPORTED, HOLDS_REDUCED, FAILS_REDUCED, CANT_TELL)
 """In the order of the tables."""
 
 

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from gravity import dark, kinematics
+from gravity import first_epochs as first_epochs_
 from gravity.datasets import DATASETS
 from gravity.experiment import TITLES
 from gravity.runs import History, Run, by_optimizer
@@ -89,21 +90,87 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     return _four_panels(by_optimizer(runs), "Runs of this book")
 
 
-def published_curves(histories: Mapping[str, History]) -> Figure:
-    """Draw the authors' histories as the paper's Figs. 10 to 19 do.
+def compared_curves(
+    authors: Mapping[str, History], runs: Sequence[Run], begun: Sequence[Run] = ()
+) -> Figure:
+    """Draw the authors' histories, as the paper's Figs. 10 to 19 do, and ours beside.
 
     Args:
-        histories: one for each optimizer. Without one the figure says so.
+        authors: one history for each optimizer, 100 epochs long.
+        runs: ours at another scale. Without one the authors' curves stand alone.
+        begun: ours at the paper's scale, one epoch each. Defaults to none.
 
     Returns:
-        The figure, as `training_curves`, on a grey ground to be told apart from it.
+        The figure, a row for each of `PANELS`. On the left, on a grey ground, the
+        authors' curves, with our first epochs as markers; on the right our runs.
+        Accuracies share their axis.
     """
-    figure = _four_panels(
-        {name: [history] for name, history in histories.items()}, "The authors' runs"
+    ours = by_optimizer(runs)
+    columns = 2 if ours else 1
+    figure, axes = plt.subplots(
+        4, columns, figsize=(4 * columns, 8.8), layout="constrained", squeeze=False
     )
-    for axis in figure.axes:
-        axis.set_facecolor("#F0F0F0")
+    for row, (letter, (metric, label)) in enumerate(
+        zip("abcd", PANELS.items(), strict=True)
+    ):
+        percent = label.endswith("(%)")
+        left, *right = axes[row]
+        left.set_facecolor("#F0F0F0")
+        left.set_title(f"({letter})", loc="left", fontsize=10)
+        left.set_ylabel(label)
+        for optimizer, history in authors.items():
+            _curve(left, [history[metric]], optimizer, percent)
+        for run in begun:
+            name = run.experiment.optimizer
+            left.plot(
+                1,
+                run.history[metric][0] * (100 if percent else 1),
+                MARKERS[name],
+                color=STYLES[name]["color"],
+                markeredgecolor="white",
+                markersize=8,
+                zorder=3,
+            )
+        for axis in right:
+            for optimizer, each in ours.items():
+                _curve(axis, [history[metric] for history in each], optimizer, percent)
+            axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        for axis in axes[row]:
+            axis.ticklabel_format(axis="y", useOffset=False)
+        if percent:
+            lows, highs = zip(*(axis.get_ylim() for axis in axes[row]), strict=True)
+            # From 0 on, curves that all are near 100 % would be a single line.
+            low = min(lows) if min(lows) > 50 else 0
+            for axis in axes[row]:
+                axis.set_ylim(low, max(highs))
+    titles = ["The authors' runs"]
+    if ours:
+        titles.append(f"Runs of this book, width {_widths(runs)}")
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.annotate(
+            title,
+            (0.5, 1),
+            (0, 18),
+            xycoords="axes fraction",
+            ha="center",
+            textcoords="offset points",
+        )
+    for axis in axes[3]:
+        axis.set_xlabel("Epoch")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if begun:
+        handles.append(
+            Line2D([], [], color="#666666", marker="o", linestyle="", markersize=8)
+        )
+        labels.append("our first epoch at the paper's scale")
+    figure.legend(handles, labels, loc="outside upper left", ncols=len(handles))
     return figure
+
+
+def _widths(runs: Sequence[Run]) -> str:
+    return ", ".join(
+        f"{width:g}" for width in sorted({r.experiment.width for r in runs})
+    )
 
 
 MARKERS: Mapping[str, str] = {"gravity": "o", "adam": "s", "rmsprop": "^", "sgd": "D"}
@@ -116,7 +183,7 @@ def by_pair(
     log: bool = False,
     line: float | None = None,
 ) -> Figure:
-    """Draw one number for each of the authors' runs: a row for each pair.
+    """Draw one number for each dataset, network and optimizer: a row for each pair.
 
     Args:
         panels: for each panel its axis label and the numbers by dataset, architecture
@@ -125,8 +192,8 @@ def by_pair(
         line: where a dashed line goes down each panel. Defaults to none.
 
     Returns:
-        The figure: a column of points for each panel, the pairs in the order of the
-        numbers from top to bottom.
+        The figure: a column of points for each panel, the pairs from top to bottom in
+        the order that the first panel has them.
     """
     numbers = next(iter(panels.values()))
     if not numbers:
@@ -160,6 +227,106 @@ def by_pair(
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def first_epochs(pairs: Sequence[first_epochs_.Pair]) -> Figure:
+    """Draw our first epochs against the authors' first epochs, a point for each run.
+
+    Args:
+        pairs: of `gravity.first_epochs.pairs`, at least one.
+
+    Returns:
+        The figure: on the left the training loss as a share of ln C, on the right the
+        test accuracy. On the dashed line both are equal, within the grey band they
+        agree. Filled markers are VGG16, hollow ones VGG19; a ring marks the
+        mislabelled run.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.6), layout="constrained")
+    margins = first_epochs_.LOSS_SHARE, first_epochs_.ACCURACY_RATIO
+    line = np.geomspace(0.01, 1.2, 200)
+    bands = (
+        (line - margins[0], line + margins[0]),
+        (line / margins[1], line * margins[1]),
+    )
+    labels = ("Training loss / ln C", "Test accuracy (%)")
+    for axis, label, (low, high), scale in zip(
+        axes, labels, bands, (1, 100), strict=True
+    ):
+        axis.fill_between(scale * line, scale * low, scale * high, color="#E8E8E8")
+        axis.plot(scale * line, scale * line, color="#666666", linestyle="--", lw=1)
+        for pair in pairs:
+            ours, theirs = pair.loss if scale == 1 else pair.accuracy
+            name = pair.key[2]
+            axis.plot(
+                scale * theirs,
+                scale * ours,
+                MARKERS[name],
+                color=STYLES[name]["color"],
+                fillstyle="full" if pair.key[1] == "vgg16" else "none",
+                markersize=7,
+            )
+            if not pair.counts:
+                axis.plot(
+                    scale * theirs, scale * ours, "o", color="black", ms=14, mfc="none"
+                )
+        axis.set_xlabel(f"{label}, the authors' first epoch")
+        axis.set_ylabel(f"{label}, ours")
+    axes[0].set(xlim=(0, 1.1), ylim=(0, 1.1))
+    axes[1].set(xlim=(0.8, 130), ylim=(0.8, 130), xscale="log", yscale="log")
+    for axis in axes[1:]:
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter("{x:g}")
+    handles = [
+        Line2D(
+            [], [], marker=MARKERS[n], color=STYLES[n]["color"], ls="", label=TITLES[n]
+        )
+        for n in dict.fromkeys(pair.key[2] for pair in pairs)
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def label_losses(found: first_epochs_.Labels, title: str) -> Figure:
+    """Draw the first losses of the authors' mislabelled run over ours.
+
+    Args:
+        found: what `gravity.first_epochs.labels` found.
+        title: the optimizer's name.
+
+    Returns:
+        The figure: the published losses as a line, ours on coarse labels as a band
+        that is widened as registered, ours on fine labels as a point, and the losses
+        of guessing as dashed lines.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    epochs = range(1, len(found.published) + 1)
+    lows, highs = zip(*found.coarse, strict=True)
+    widened = first_epochs_.LOSS_RATIO
+    axis.fill_between(
+        epochs,
+        [low / widened for low in lows],
+        [high * widened for high in highs],
+        color="#56B4E9",
+        alpha=0.35,
+        label="ours on coarse labels, widened",
+    )
+    axis.plot(epochs, found.published, "o-", color="#000000", label=f"authors, {title}")
+    axis.plot(1, found.fine, "s", color="#D55E00", label="ours on fine labels")
+    for classes in (20, 100):
+        axis.axhline(math.log(classes), color="#666666", linestyle="--", linewidth=1)
+        axis.annotate(
+            f"ln {classes}",
+            (epochs[-1], math.log(classes)),
+            (0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+        )
+    axis.set(
+        xlabel="Epoch", ylabel="Training loss", xticks=list(epochs), ylim=(0, None)
+    )
+    axis.legend(loc="lower left", fontsize=9)
     return figure
 
 

@@ -76,6 +76,13 @@ def test_no_page_shows_an_error_or_raw_markup(built):
         assert "{eq}" not in text, path
 
 
+def test_no_page_says_that_there_is_nothing_to_see(built):
+    for page in (built / "html").rglob("*.html"):
+        text = page.read_text()
+        for words in ("none here", "No run is stored yet"):
+            assert words not in text, f"{page.name}: {words}"
+
+
 def test_every_executed_page_opens_its_clean_source_in_colab(built):
     repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
     owner = repository["url"].removeprefix("https://github.com/")

@@ -7,6 +7,8 @@ from scipy import stats
 
 from gravity.claims import (
     CANT_TELL,
+    FAILS_REDUCED,
+    HOLDS_REDUCED,
     NOT_SUPPORTED,
     PAIR_CLAIMS,
     SUPPORTED,
@@ -208,6 +210,65 @@ def test_few_seeds_show_their_points_and_claim_nothing():
     assert verdict.evidence == "4 seeds, too few to claim anything; 0.5"
     verdict = over_seeds(lambda seed: Verdict(SUPPORTED, f"0.{seed}"), range(2))
     assert verdict.evidence == "2 seeds, too few to claim anything; (1) 0.0; (2) 0.1"
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([SUPPORTED] * 3, HOLDS_REDUCED),
+        ([NOT_SUPPORTED] * 4, FAILS_REDUCED),
+        ([SUPPORTED] * 2, CANT_TELL),
+        # At the paper's scale six of seven would decide as little.
+        ([SUPPORTED] * 9 + [NOT_SUPPORTED], CANT_TELL),
+        ([SUPPORTED] * 3 + [CANT_TELL], CANT_TELL),
+    ],
+)
+def test_at_reduced_scale_all_seeds_must_agree(answers, expected):
+    verdict = over_seeds(lambda answer: Verdict(answer, "0.5"), answers, reduced=True)
+    assert verdict.answer == expected
+
+
+def test_what_keeps_all_seeds_from_telling_is_said_once():
+    short = {"gravity": RISING}
+    rule = Claim("", stable_from("gravity", 60), ("gravity",)).judge
+    verdict = over_seeds(rule, [short] * 3, reduced=True)
+    assert verdict == Verdict(CANT_TELL, "the run has no 60 epochs")
+
+
+def test_numbers_of_several_seeds_are_their_mean():
+    rule = better("gravity", ("adam",), "accuracy")
+    seeds = [
+        {"gravity": history([0.1, 0.9, 0.7]), "adam": history([0.1, 0.2, 0.3])},
+        {"gravity": history([0.1, 0.5, 0.3]), "adam": history([0.1, 0.2, 0.4])},
+    ]
+    (measured,) = over_seeds(rule, seeds).measured
+    assert measured.name == "last training accuracy (best)"
+    assert measured.values["gravity"] == pytest.approx((0.5, 0.7))
+    assert measured.written("gravity") == "50.00 % (70.00 %)"
+    assert measured.written("adam") == "35.00 % (35.00 %)"
+
+
+def test_several_rules_share_a_line_unless_they_contradict():
+    low, mid, high = ({"loss": [2.0, x]} for x in (0.1, 0.2, 0.3))
+    seed = {"gravity": low, "rmsprop": mid, "adam": high}
+    rule = every(
+        better("gravity", ("adam",), "loss"), better("rmsprop", ("adam",), "loss")
+    )
+    (measured,) = rule(seed).measured
+    assert measured.values == {
+        "gravity": (0.1, 0.1),
+        "adam": (0.3, 0.3),
+        "rmsprop": (0.2, 0.2),
+    }
+    # Each comparison has a target of its own, which Adam reaches in another epoch.
+    seed["adam"] = {"loss": [2.0, 0.6, 0.3]}
+    seed["rmsprop"] = {"loss": [2.0, 0.7, 0.7]}
+    seed["gravity"] = {"loss": [2.0, 0.3, 0.3]}
+    rule = every(
+        faster("gravity", ("adam",), "loss"), faster("rmsprop", ("adam",), "loss")
+    )
+    first, second = rule(seed).measured
+    assert (first.values["adam"], second.values["adam"]) == ((3,), (2,))
 
 
 def test_chance_is_that_of_the_binomial_test():

@@ -11,8 +11,21 @@ import pytest
 from gravity import plots
 from gravity.experiment import grid
 from gravity.findings import Finding
+from gravity.first_epochs import MISLABELLED, Labels, Pair
 from gravity.runs import METRICS, RunStore
 
+AUTHORS = {
+    "adam": {
+        "loss": [2.0, 1.0, 0.5],
+        "accuracy": [0.1, 0.5, 0.9],
+        "val_loss": [2.1, 1.2, 0.8],
+        "val_accuracy": [0.91, 0.95, 0.99],
+    }
+}
+FIRST = [
+    Pair(("mnist", "vgg16", "adam"), "adam", (0.5, 0.4), (0.9, 0.8)),
+    Pair(MISLABELLED, "gravity", (0.9, 0.6), (0.05, 0.15)),
+]
 GRADIENTS = np.linspace(-6, 6, 241)
 
 
@@ -218,8 +231,18 @@ def test_fig_6_shows_the_valley_and_the_paths():
         lambda: plots.inclined_plane(0.75),
         lambda: plots.step_functions(GRADIENTS, gravity=[(0.1, 2.0)], descent=[0.1]),
         lambda: plots.valley((1.0, 9.0), {"A": np.ones((3, 2)), "B": np.ones((2, 2))}),
+        lambda: plots.compared_curves(AUTHORS, []),
+        lambda: plots.first_epochs(FIRST),
+        lambda: plots.label_losses(Labels((2.9,), [(2.8, 3.0)], 4.4), "Gravity"),
     ],
-    ids=["inclined_plane", "step_functions", "valley"],
+    ids=[
+        "inclined_plane",
+        "step_functions",
+        "valley",
+        "compared_curves",
+        "first_epochs",
+        "label_losses",
+    ],
 )
 def test_drawings_are_on_white_and_large_enough_to_read(draw):
     figure = draw()
@@ -230,41 +253,93 @@ def test_drawings_are_on_white_and_large_enough_to_read(draw):
     assert min(text.get_fontsize() for text in shown) >= 9
 
 
-def test_the_authors_curves_are_theirs_and_on_another_ground():
-    history = {
-        "loss": [2.0, 1.0, 0.5],
-        "accuracy": [0.1, 0.5, 0.9],
-        "val_loss": [2.1, 1.2, 0.8],
-        "val_accuracy": [0.2, 0.4, 0.6],
-    }
-    figure = plots.published_curves({"adam": history})
-    panels = [axis for axis in figure.axes if axis.lines]
-    assert len(panels) == 4
-    drawn = {axis.get_ylabel(): axis.lines[0].get_ydata() for axis in panels}
-    np.testing.assert_allclose(drawn["Training loss"], history["loss"])
-    np.testing.assert_allclose(drawn["Test accuracy (%)"], [20, 40, 60])
-    assert all(axis.get_facecolor()[:3] != (1, 1, 1) for axis in panels)
+def ours(tmp_path, epochs=2, seeds=(0, 1), low=0.0):
+    """Runs with accuracies of `low`, `low` + 0.1 and so on, and losses of the same."""
+    store = RunStore(tmp_path / f"{epochs} {low}")
+    experiments = grid(
+        "mnist", "vgg16", optimizers=["adam"], seeds=seeds, width=0.25, epochs=epochs
+    )
+    return [
+        store.save(
+            each, {m: [low + 0.1 * (e + n) for e in range(epochs)] for m in METRICS}, {}
+        )
+        for n, each in enumerate(experiments)
+    ]
 
 
-def test_accuracies_that_are_all_high_are_not_drawn_from_0():
-    history = {
-        "loss": [2.0, 1.0],
-        "accuracy": [0.4, 0.9],
-        "val_loss": [2.1, 1.2],
-        "val_accuracy": [0.91, 0.99],
-    }
-    limits = {
-        axis.get_ylabel(): axis.get_ylim()
-        for axis in plots.published_curves({"adam": history}).axes
-    }
+def test_the_authors_curves_stand_beside_ours_on_another_ground(tmp_path):
+    begun = ours(tmp_path, epochs=1, seeds=(0,), low=0.3)
+    figure = plots.compared_curves(AUTHORS, ours(tmp_path), begun)
+    left, right = figure.axes[::2], figure.axes[1::2]
+    for axis, metric in zip(left, METRICS, strict=True):
+        scale = 100 if "accuracy" in metric else 1
+        curve, point = axis.lines
+        np.testing.assert_allclose(
+            curve.get_ydata(), [scale * value for value in AUTHORS["adam"][metric]]
+        )
+        assert (point.get_xdata(), point.get_ydata()) == (
+            pytest.approx([1]),
+            pytest.approx([30 if scale == 100 else 0.3]),
+        )
+        assert axis.get_facecolor()[:3] != (1, 1, 1)
+    for axis, metric in zip(right, METRICS, strict=True):
+        # The mean of two seeds, then each of them.
+        drawn = [list(line.get_ydata()) for line in axis.lines]
+        scale = 100 if "accuracy" in metric else 1
+        np.testing.assert_allclose(
+            drawn, np.array([[0.05, 0.15], [0, 0.1], [0.1, 0.2]]) * scale, atol=1e-12
+        )
+        assert axis.get_facecolor()[:3] == (1, 1, 1)
+    # Accuracies are read across: both panels have one axis, from 0 on.
+    for row in (1, 3):
+        assert left[row].get_ylim() == right[row].get_ylim()
+        assert left[row].get_ylim()[0] == 0
+
+
+def test_the_authors_curves_stand_alone_where_there_are_none_of_ours():
+    figure = plots.compared_curves(AUTHORS, [])
+    assert len(figure.axes) == 4
+    limits = {axis.get_ylabel(): axis.get_ylim() for axis in figure.axes}
     assert limits["Training accuracy (%)"][0] == 0
+    # From 0 on, curves that all are near 100 % would be a single line.
     assert 90 < limits["Test accuracy (%)"][0] < 91
 
 
 def test_a_figure_without_runs_says_so():
-    for figure in (plots.training_curves([]), plots.published_curves({})):
-        (axis,) = figure.axes
-        assert "none here" in axis.texts[0].get_text()
+    (axis,) = plots.training_curves([]).axes
+    assert "none here" in axis.texts[0].get_text()
+
+
+def test_first_epochs_are_points_against_the_authors():
+    losses, accuracies = plots.first_epochs(FIRST).axes
+    assert losses.get_xlabel() == "Training loss / ln C, the authors' first epoch"
+    for axis, expected in (
+        (losses, [(0.4, 0.5), (0.6, 0.9), (0.6, 0.9)]),
+        (accuracies, [(80, 90), (15, 5), (15, 5)]),
+    ):
+        equal, *points = axis.lines
+        np.testing.assert_allclose(equal.get_xdata(), equal.get_ydata())
+        drawn = [np.ravel(point.get_data()) for point in points]
+        np.testing.assert_allclose(drawn, expected)
+    # The last one is the ring of the mislabelled run, the band ends at the margins.
+    assert losses.lines[-1].get_markersize() > losses.lines[-2].get_markersize()
+    ((band,), (wide,)) = (axis.collections for axis in (losses, accuracies))
+    x, y = band.get_paths()[0].vertices.T
+    assert np.abs(y - x).max() == pytest.approx(0.1)
+    x, y = wide.get_paths()[0].vertices.T
+    assert (y / x).max() == pytest.approx(1.5)
+
+
+def test_label_losses_show_the_widened_band():
+    found = Labels((2.9, 2.6), [(2.8, 3.0), (2.5, 2.7)], 4.4)
+    (axis,) = plots.label_losses(found, "Gravity").axes
+    published, fine, *guesses = axis.lines
+    assert list(published.get_ydata()) == [2.9, 2.6]
+    assert list(fine.get_ydata()) == [4.4]
+    heights = sorted(line.get_ydata()[0] for line in guesses)
+    assert heights == pytest.approx([math.log(20), math.log(100)])
+    _, y = axis.collections[0].get_paths()[0].vertices.T
+    assert (y.min(), y.max()) == pytest.approx((2.5 / 1.1, 3.0 * 1.1))
 
 
 def test_tries_that_diverged_leave_the_others_their_scale(tmp_path):
