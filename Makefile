@@ -51,7 +51,7 @@ test-all: test  ## the above and the tests that take long
 
 .PHONY: bench
 bench: .venv/test  ## measure time and memory, a quarter of an hour; leave the machine alone
-	$(BIN)/python benchmarks/costs.py gravity/costs.json
+	$(BIN)/python benchmarks/costs.py gravity/book/costs.json
 	@echo "make book shows it in the chapter What it costs."
 
 .PHONY: mutation

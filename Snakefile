@@ -25,10 +25,10 @@ if PROFILE == "smoke":
     # Nor do runs of this scale belong among the others.
     os.environ.setdefault("GRAVITY_RUNS", f"{BUILD / 'runs'}{os.pathsep}book/results")
 
-from gravity import studies
-from gravity.datasets import DATASETS
-from gravity.experiment import grid
-from gravity.runs import RunStore, default_roots
+from gravity.evidence import studies
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import grid
+from gravity.experiments.runs import RunStore, default_roots
 
 SOURCE = BUILD / "source"
 # Real data are the same for all profiles, and so are the runs on them.
@@ -157,7 +157,7 @@ rule book:
         [str(path) for path in sorted(Path("book/_ext").glob("*.py"))],
         "book/references.bib",
         "book/equations.yaml",
-        [str(path) for path in sorted(Path("gravity").glob("*.py"))],
+        [str(path) for path in sorted(Path("gravity").rglob("*.py"))],
     output:
         BUILD / "html/index.html",
     log:
@@ -170,10 +170,10 @@ rule book:
     shell:
         # The copies are made anew so that what left the checkout leaves the book.
         "rm -rf {params.source}/book {params.source}/gravity {params.build}/html"
-        " && mkdir -p {params.source}/gravity"
+        " && mkdir -p {params.source}"
         " && cp _config.yml _toc.yml {params.source}"
         " && cp -r book {params.source}/book"
-        " && cp gravity/*.py {params.source}/gravity"
+        " && cp -r gravity {params.source}"
         " && {JUPYTER_BOOK} build -n -W --keep-going"
         " --path-output {params.build}/sphinx {params.source} > {log} 2>&1"
         " && cp -r {params.build}/sphinx/_build/html {params.build}/html"
@@ -190,7 +190,7 @@ rule runs:
 
 
 rule study:
-    """All runs of one of `gravity.studies`, as in: make study STUDY=plateau."""
+    """All runs of one of `gravity.evidence.studies`, as in: make study STUDY=plateau."""
     input:
         lambda wildcards: map(run_file, STUDIES[wildcards.study]),
     output:
@@ -206,9 +206,9 @@ rule chapter:
         "notebooks/{chapter}.ipynb",
         f"book/profiles/{PROFILE}.yaml",
         chapter_runs,
-        [str(path) for path in sorted(Path("gravity").glob("*.py"))],
-        "gravity/costs.json",
-        "gravity/tpu.json",
+        [str(path) for path in sorted(Path("gravity").rglob("*.py"))],
+        "gravity/book/costs.json",
+        "gravity/book/tpu.json",
     output:
         SOURCE / "notebooks/{chapter}.ipynb",
     log:

@@ -1,6 +1,6 @@
 """Measures what Gravity and the book cost, for the chapter "What it costs".
 
-    python benchmarks/costs.py gravity/costs.json
+    python benchmarks/costs.py gravity/book/costs.json
 
 Each part runs in processes of its own with a time limit, and the file is written after
 each. A part that fails or takes too long leaves what it has measured by then, and the
@@ -272,7 +272,9 @@ def _notebook(path: Path, source: str) -> Path:
 
     cells = [
         nbformat.v4.new_code_cell(source),
-        nbformat.v4.new_code_cell("from gravity import chapters; chapters.colophon()"),
+        nbformat.v4.new_code_cell(
+            "from gravity.book import chapters; chapters.colophon()"
+        ),
     ]
     # As every chapter does, it says what runs it.
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -303,8 +305,8 @@ GROWTH = {
 }
 TRAIN = """
 import json, sys
-from gravity.experiment import Experiment
-from gravity.training import train_all
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.training import train_all
 settings, seeds = json.loads(sys.argv[1])
 kinds = [Experiment(**settings, seed=seed) for seed in range(seeds)]
 made = [run.provenance for run in train_all(kinds, progress=False)]
@@ -342,8 +344,8 @@ def growth(results: Results) -> None:
 
 def store(results: Results) -> None:
     """What listing the store takes, and finding one chapter's runs in it."""
-    from gravity.experiment import Experiment
-    from gravity.runs import METRICS, RunStore
+    from gravity.experiments.experiment import Experiment
+    from gravity.experiments.runs import METRICS, RunStore
 
     history = "epoch," + ",".join(METRICS) + "\n"
     history += "".join(f"{epoch},2.25,0.1,2.25,0.1\n" for epoch in range(1, 31))
@@ -407,9 +409,9 @@ def memory(results: Results) -> None:
 
     import numpy as np
 
-    from gravity import datasets, training
-    from gravity.checkpoints import Checkpoints, Progress
-    from gravity.experiment import Experiment
+    from gravity.experiments import datasets, training
+    from gravity.experiments.checkpoints import Checkpoints, Progress
+    from gravity.experiments.experiment import Experiment
 
     def peak() -> int:
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -436,7 +438,7 @@ def memory(results: Results) -> None:
             before = peak()
             model = training.create_model(experiment)
             model.optimizer.build(model.trainable_variables)
-            progress = Progress("", [training.environment()])
+            progress = Progress("", [environment.current()])
             checkpoints = Checkpoints(Path(scratch) / str(count), experiment)
             training._fit(model, experiment, data, progress, checkpoints, False)
             results.put(
@@ -520,8 +522,7 @@ def measure(name: str, seconds: float, patience: float) -> dict[str, Any]:
 
 def about() -> dict[str, Any]:
     """Return the machine and the versions that everything is measured with."""
-    from gravity.machine import processor
-    from gravity.runs import code_version
+    from gravity.experiments.environment import code_version, processor
 
     return {
         **code_version(),

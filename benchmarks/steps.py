@@ -178,7 +178,7 @@ def _stop(worker: "subprocess.Popen[str]") -> None:
 
 
 def _experiment(width: float) -> Any:
-    from gravity.experiment import paper_experiment
+    from gravity.experiments.experiment import paper_experiment
 
     return type(paper_experiment("cifar10", "vgg16", "gravity"))(
         dataset="cifar10", architecture="vgg16", optimizer="gravity", width=width
@@ -197,9 +197,9 @@ def _keras(name: str, width: float) -> Callable[[int], float]:
     # On import, training sets what TensorFlow reads on its own.
     ours = name == "train"
     if ours:
-        from gravity import training
+        from gravity.experiments import training
     else:
-        from gravity import models
+        from gravity.experiments import models
     import keras
     import numpy as np
 
@@ -239,7 +239,7 @@ def _keras(name: str, width: float) -> Callable[[int], float]:
 
 
 def _gravitys_update(width: float) -> Callable[[int], float]:
-    from gravity import training
+    from gravity.experiments import training
 
     model = training.create_model(_experiment(width))
     import tensorflow as tf
@@ -303,7 +303,7 @@ def _limit(width: float, threads: int) -> Callable[[int], float]:
     """The step's multiplications at the speed of multiplying two large matrices."""
     import torch
 
-    from gravity import models
+    from gravity.experiments import models
 
     torch.set_num_threads(threads)
     side = 2048

@@ -7,7 +7,7 @@ Nothing is executed.
 
     python -m venv tpu-env
     tpu-env/bin/pip install . jax libtpu
-    tpu-env/bin/python benchmarks/tpu.py gravity/tpu.json
+    tpu-env/bin/python benchmarks/tpu.py gravity/book/tpu.json
 
 A step takes the compiler minutes. Each is written when it is compiled, and steps that
 the file holds already are not compiled again.
@@ -40,9 +40,9 @@ import jax
 import numpy as np
 from jax.experimental import topologies
 
-from gravity import datasets, training
-from gravity.experiment import Experiment, paper_experiment
-from gravity.runs import code_version
+from gravity.experiments import datasets, training
+from gravity.experiments.environment import code_version
+from gravity.experiments.experiment import Experiment, paper_experiment
 
 TOPOLOGY = "v5e:1x1"
 # One for each shape of an image. Fashion-MNIST has MNIST's shape and classes;
@@ -128,7 +128,7 @@ def provenance(device: Any) -> dict[str, Any]:
     """Return with what the steps are compiled."""
     return {
         **code_version(),
-        "command": "python benchmarks/tpu.py gravity/tpu.json",
+        "command": "python benchmarks/tpu.py gravity/book/tpu.json",
         "topology": TOPOLOGY,
         "device": device.device_kind,
         "precision": jax.config.jax_default_matmul_precision or "default",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gravity.machine import processor
+from gravity.experiments.environment import processor
 
 CONVOLUTIONS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 DENSE = (4096, 4096, 10)

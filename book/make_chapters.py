@@ -14,9 +14,9 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from gravity.claims import FIGURES
-from gravity.datasets import DATASETS
-from gravity.experiment import TITLES
+from gravity.evidence.claims import FIGURES
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import TITLES
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -32,7 +32,7 @@ if importlib.util.find_spec("gravity") is None:
     source = os.environ.get("GRAVITY_INSTALL", source)
     %pip install --quiet "gravity-optimizer @ {{source}}"
 # Keras wants TensorFlow, which a TPU's machine lacks: this makes it take JAX there.
-importlib.import_module("gravity.training")
+importlib.import_module("gravity.experiments.training")
 """
 
 

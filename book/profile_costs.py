@@ -12,10 +12,15 @@ from typing import Any
 
 import yaml
 
-from gravity import models
-from gravity.datasets import DATASETS
-from gravity.experiment import PAPER_LEARNING_RATES, TITLES, Experiment, grid
-from gravity.runs import Run, RunStore
+from gravity.experiments import models
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import (
+    PAPER_LEARNING_RATES,
+    TITLES,
+    Experiment,
+    grid,
+)
+from gravity.experiments.runs import Run, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "book/howto/profiles.md")
@@ -184,7 +189,7 @@ def duration(seconds: float) -> str:
 def table() -> str:
     """Return the table as Markdown, with what it rests on below it."""
     store = RunStore(ROOT / "book/results")
-    steps = json.loads((ROOT / "gravity/tpu.json").read_text())["steps"]
+    steps = json.loads((ROOT / "gravity/book/tpu.json").read_text())["steps"]
     header = ["Profile", "Runs", "Time on two cores", "Memory", "Disk", "Time on a TPU"]
     lines = [header, ["---"] * len(header)]
     lines += [

@@ -10,12 +10,15 @@ References:
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+from gravity._moved import Signpost
 
 if TYPE_CHECKING:
     from gravity.optimizer import Gravity
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Gravity", "__version__"]
 
@@ -28,3 +31,8 @@ def __getattr__(name: str) -> Any:
     if name in ("optax", "torch"):
         return importlib.import_module(f"gravity.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# Asked last, after everything that might find a module of that name.
+if not any(isinstance(finder, Signpost) for finder in sys.meta_path):
+    sys.meta_path.append(Signpost())

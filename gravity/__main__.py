@@ -6,9 +6,10 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 
-from gravity import __version__, datasets, models
-from gravity.experiment import OPTIMIZERS, Experiment, paper_arguments
-from gravity.runs import RunStore
+from gravity import __version__
+from gravity.experiments import datasets, models
+from gravity.experiments.experiment import OPTIMIZERS, Experiment, paper_arguments
+from gravity.experiments.runs import RunStore
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,7 +148,7 @@ def _assignment(text: str) -> tuple[str, float | bool | str]:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from gravity import training
+    from gravity.experiments import training
 
     paper = paper_arguments(options.dataset, options.architecture, options.optimizer)
     run = training.train(
@@ -176,7 +177,7 @@ def _runs(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from gravity import archives
+    from gravity.experiments import archives
 
     store = RunStore()
     if not options.run_id:
@@ -187,7 +188,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from gravity import archives
+    from gravity.experiments import archives
 
     imported, known = archives.import_runs(options.file, RunStore())
     for run in imported:
@@ -231,7 +232,7 @@ def _list_data(names: Iterable[str]) -> None:
 
 
 def _published(options: argparse.Namespace) -> None:
-    from gravity import published
+    from gravity.evidence import published
 
     if not options.verify:
         for run in published.load_all().values():
@@ -250,7 +251,7 @@ def _published(options: argparse.Namespace) -> None:
 
 def _execute(options: argparse.Namespace) -> None:
     try:
-        from gravity import execution
+        from gravity.book import execution
     except ModuleNotFoundError as error:
         raise RuntimeError(
             f"{error}. Chapters run in the book's environment: `source "
@@ -261,9 +262,9 @@ def _execute(options: argparse.Namespace) -> None:
 
 
 def _publishable(options: argparse.Namespace) -> None:
-    from gravity import publication
+    from gravity.book import gate
 
-    print(f"{publication.check(options.folder)} executed pages may be published")
+    print(f"{gate.check(options.folder)} executed pages may be published")
 
 
 if __name__ == "__main__":

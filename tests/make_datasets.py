@@ -3,7 +3,7 @@
 A smoke run of the whole benchmark needs the five datasets of Table 3 in files that are
 read like the official ones, but small. The images are noise around one grey level a
 class. `GRAVITY_DATA_MANIFEST` set to the absolute path of the manifest that is written
-beside them makes `gravity.datasets` use them, and call them generated.
+beside them makes `gravity.experiments.datasets` use them, and call them generated.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gravity import datasets
+from gravity.experiments import datasets
 
 # Every class has a training and a test image, and five batches can share the former.
 TRAIN_SIZE, TEST_SIZE = 200, 100

@@ -1,4 +1,4 @@
-"""`gravity.archives`: what goes in comes out, and nothing else comes in."""
+"""`gravity.experiments.archives`: what goes in comes out, and nothing else comes in."""
 
 import dataclasses
 import hashlib
@@ -12,9 +12,9 @@ import zipfile
 import pytest
 
 from gravity.__main__ import main
-from gravity.archives import ArchiveError, export_runs, import_runs
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStore, RunStoreError
+from gravity.experiments.archives import ArchiveError, export_runs, import_runs
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import METRICS, RunStore, RunStoreError
 
 EXPERIMENT = Experiment(
     dataset="digits", architecture="vgg16", optimizer="gravity", epochs=2

@@ -1,4 +1,4 @@
-"""`gravity.audit` on runs made for it, and on the authors' own."""
+"""`gravity.evidence.audit` on runs made for it, and on the authors' own."""
 
 import csv
 import math
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gravity import audit, published
-from gravity.audit import AGREES, DIFFERS, NOT_STORED, ROUNDED, Check
-from gravity.published import Published
-from gravity.runs import METRICS
+from gravity.evidence import audit, published
+from gravity.evidence.audit import AGREES, DIFFERS, NOT_STORED, ROUNDED, Check
+from gravity.evidence.published import Published
+from gravity.experiments.runs import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "published"

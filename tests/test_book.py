@@ -12,8 +12,8 @@ import pytest
 import yaml
 from smoke_book import make
 
-from gravity.experiment import grid
-from gravity.runs import RunStore
+from gravity.experiments.experiment import grid
+from gravity.experiments.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))

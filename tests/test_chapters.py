@@ -1,4 +1,4 @@
-"""`gravity.chapters` and `gravity.execution`, on small real notebooks."""
+"""`gravity.book.chapters` and `gravity.book.execution`, on small real notebooks."""
 
 import math
 import re
@@ -8,10 +8,10 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from gravity import chapters, execution
-from gravity.execution import ChapterError
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStore
+from gravity.book import chapters, execution
+from gravity.book.execution import ChapterError
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import METRICS, RunStore
 
 PARAMETERS = """\
 EPOCHS: int = 100  # passes over the training images
@@ -22,7 +22,7 @@ TRAIN: bool = True  # or show what is stored
 ARGUMENTS: dict = {}  # of the optimizers
 """
 CHECK = """\
-from gravity import chapters
+from gravity.book import chapters
 
 chapters.check_parameters(globals())
 """

@@ -7,9 +7,11 @@ import nbformat
 import numpy as np
 import pytest
 
-from gravity import chapters, comparison, datasets, training
-from gravity.experiment import OPTIMIZERS, Experiment, grid
-from gravity.runs import RunStore
+from gravity.book import chapters
+from gravity.evidence import comparison
+from gravity.experiments import datasets, training
+from gravity.experiments.experiment import OPTIMIZERS, Experiment, grid
+from gravity.experiments.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,4 +1,4 @@
-"""`gravity.cifar`: pictures and archives give the same rows, and faults are named."""
+"""`cifar`: pictures and archives give the same rows, and faults are named."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gravity import cifar, datasets
 from gravity.__main__ import main
+from gravity.experiments import cifar, datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"cifar10": cifar.CIFAR10, "cifar100_fine": cifar.CIFAR100}

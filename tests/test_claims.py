@@ -1,11 +1,11 @@
-"""`gravity.claims`: rules on histories whose answer is plain to see."""
+"""`gravity.evidence.claims`: rules on histories whose answer is plain to see."""
 
 import math
 
 import pytest
 from scipy import stats
 
-from gravity.claims import (
+from gravity.evidence.claims import (
     CANT_TELL,
     FAILS_REDUCED,
     HOLDS_REDUCED,
@@ -29,8 +29,8 @@ from gravity.claims import (
     similar,
     stable_from,
 )
-from gravity.experiment import PAPER_LEARNING_RATES, grid
-from gravity.runs import METRICS, RunStore
+from gravity.experiments.experiment import PAPER_LEARNING_RATES, grid
+from gravity.experiments.runs import METRICS, RunStore
 
 
 def history(accuracy, loss=None):

@@ -18,9 +18,9 @@ import yaml
 from one_node_slurm import missing, one_node_slurm
 from pods import pods
 
-from gravity import chapters
-from gravity.experiment import grid
-from gravity.runs import RunStore
+from gravity.book import chapters
+from gravity.experiments.experiment import grid
+from gravity.experiments.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASETS = ["mnist", "fashion_mnist", "cifar10", "cifar100_coarse", "cifar100_fine"]

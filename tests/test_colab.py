@@ -15,10 +15,11 @@ import pytest
 import yaml
 from make_datasets import write as write_datasets
 
-from gravity import chapters, runs
-from gravity.checkpoints import Checkpoints, Progress
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStore
+from gravity.book import chapters
+from gravity.experiments import runs
+from gravity.experiments.checkpoints import Checkpoints, Progress
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTER = "benchmark/mnist_vgg16"
@@ -251,7 +252,9 @@ def test_set_up_cell_installs_gravity_and_nothing_else(place, colab, wheel, chap
 def test_backend_is_one_that_is_installed(place, absent, settings, configured, chosen):
     (place / "keras/keras.json").write_text(json.dumps({"backend": configured}))
     shutil.copytree(ROOT / "gravity", place / "packages/gravity")
-    code = "import os, gravity.training; print(os.environ.get('KERAS_BACKEND'))"
+    code = (
+        "import os, gravity.experiments.training;print(os.environ.get('KERAS_BACKEND'))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(place, absent, **settings),
@@ -265,7 +268,9 @@ def test_backend_is_one_that_is_installed(place, absent, settings, configured, c
 def test_runs_go_to_the_drive_when_it_is_mounted(tmp_path, monkeypatch):
     monkeypatch.delenv("GRAVITY_RUNS", raising=False)
     # As an installed package, not in a checkout.
-    monkeypatch.setattr(runs, "__file__", str(tmp_path / "site/gravity/runs.py"))
+    monkeypatch.setattr(
+        runs, "__file__", str(tmp_path / "site/gravity/experiments/runs.py")
+    )
     monkeypatch.setattr(runs, "DRIVE", tmp_path / "MyDrive")
     assert runs.default_roots() == [Path("gravity-runs")]
     (tmp_path / "MyDrive").mkdir()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gravity import execution
 from gravity.__main__ import _parser
+from gravity.book import execution
 
 ROOT = Path(__file__).resolve().parents[1]
 # CONTRIBUTING.md has a test that carries it out.

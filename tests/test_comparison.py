@@ -1,13 +1,13 @@
-"""`gravity.comparison` against counts over all signs and a published example."""
+"""`comparison` against counts over all signs and a published example."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from gravity import comparison
-from gravity.experiment import grid
-from gravity.runs import METRICS, RunStore
+from gravity.evidence import comparison
+from gravity.experiments.experiment import grid
+from gravity.experiments.runs import METRICS, RunStore
 
 OPTIMIZERS = ("gravity", "adam", "rmsprop", "sgd")
 

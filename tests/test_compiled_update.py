@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gravity import optimizer as optimizer_module
-from gravity import training
-from gravity.experiment import Experiment
+from gravity.experiments import training
+from gravity.experiments.experiment import Experiment
 from gravity.optimizer import Gravity
 
 tf = pytest.importorskip("tensorflow")

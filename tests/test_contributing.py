@@ -93,9 +93,8 @@ def test_optimizer_is_added(copied):
     (record,) = (copied / "runs").glob("*/run.json")
     assert json.loads(record.read_text())["experiment"]["optimizer"] == "nadam"
     names = "[TITLES['nadam'], plots.STYLES['nadam']['color']]"
-    code = (
-        f"from gravity import plots; from gravity.plots import TITLES; print({names})"
-    )
+    code = "from gravity.book import plots; from gravity.book.plots import TITLES;"
+    code += f"print({names})"
     drawn = subprocess.run(
         [sys.executable, "-c", code], cwd=copied, capture_output=True, text=True
     )

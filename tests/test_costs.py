@@ -1,4 +1,4 @@
-"""`gravity.costs` and the benchmark that fills its file."""
+"""`gravity.book.costs` and the benchmark that fills its file."""
 
 import importlib.util
 import json
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gravity import costs, models
+from gravity.book import costs
+from gravity.experiments import models
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,4 +1,4 @@
-"""`gravity.dark`: what a dark page shows of a figure drawn on white."""
+"""`gravity.book.dark`: what a dark page shows of a figure drawn on white."""
 
 import io
 import re
@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from gravity import dark, plots
+from gravity.book import dark, plots
 
 SVG = "{http://www.w3.org/2000/svg}"
 GROUND = (0x12,) * 3

@@ -1,4 +1,4 @@
-"""`gravity.datasets`: real idx files, a real HTTP server, and the real images."""
+"""`datasets`: real idx files, a real HTTP server, and the real images."""
 
 import codecs
 import contextlib
@@ -29,8 +29,8 @@ import make_datasets
 import numpy as np
 import pytest
 
-from gravity import cifar, datasets
 from gravity.__main__ import main
+from gravity.experiments import cifar, datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -489,7 +489,7 @@ def test_downloads_instead_of_a_damaged_installed_file(source, server, load, tmp
 LOAD_IN_ANOTHER_PROCESS = """
 import hashlib, json, sys
 from dataclasses import replace
-from gravity import datasets
+from gravity.experiments import datasets
 base, cache, name, digests = sys.argv[1:]
 datasets.DATASETS[name] = replace(
     datasets.DATASETS[name],
@@ -1170,7 +1170,7 @@ def test_a_dataset_is_frozen():
 
 def test_import_is_light():
     script = (
-        "import sys, gravity.datasets; "
+        "import sys, gravity.experiments.datasets; "
         "sys.exit(bool({'keras', 'sklearn', 'tensorflow'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
@@ -1260,7 +1260,8 @@ def test_generated_datasets_load_and_say_so(manifest, monkeypatch, tmp_path):
 
 def test_environment_names_the_manifest(manifest):
     script = (
-        "from gravity import datasets; d = datasets.load('cifar100_coarse');"
+        "from gravity.experiments import datasets;"
+        "d = datasets.load('cifar100_coarse');"
         "print(datasets.DATASETS['cifar100_coarse'].title, len(d.x_train))"
     )
     environment = {**os.environ, "GRAVITY_DATA_MANIFEST": str(manifest)}

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from gravity import execution, kinematics
+from gravity import kinematics
+from gravity.book import execution
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = {

@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from gravity import Gravity, experiment, kinematics, models, plots, runs
+from gravity import Gravity, kinematics
+from gravity.book import plots
+from gravity.experiments import experiment, models, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = ROOT / "notebooks" / "derivation"

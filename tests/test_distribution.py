@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gravity.experiment import Experiment
-from gravity.runs import RunStore
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "book/howto/devices.md").read_text()
@@ -71,7 +71,7 @@ for variable in model.optimizer.velocities:
 """
 ONE_DEVICE = """
 import keras, numpy as np
-from gravity import experiment, training
+from gravity.experiments import experiment, training
 
 run = training.train(experiment.Experiment(**{description}))
 model = training.create_model(run.experiment)

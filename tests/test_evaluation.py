@@ -1,4 +1,4 @@
-"""`gravity.evaluation` against loops, closed forms, simulation and known tables."""
+"""`evaluation` against loops, closed forms, simulation and known tables."""
 
 import itertools
 import math
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gravity import evaluation
-from gravity.evaluation import (
+from gravity.evidence import evaluation
+from gravity.evidence.evaluation import (
     deviation_interval,
     expected_best,
     interquartile_interval,

@@ -1,4 +1,4 @@
-"""`gravity.experiment` against the paper's Table 5 and section 3.3."""
+"""`gravity.experiments.experiment` against the paper's Table 5 and section 3.3."""
 
 import dataclasses
 import html
@@ -10,8 +10,9 @@ import sys
 import make_datasets
 import pytest
 
-from gravity import chapters, datasets
-from gravity.experiment import Experiment, grid, paper_experiment
+from gravity.book import chapters
+from gravity.experiments import datasets
+from gravity.experiments.experiment import Experiment, grid, paper_experiment
 
 SMALL = {"dataset": "digits", "architecture": "vgg16", "optimizer": "gravity"}
 
@@ -26,7 +27,7 @@ cifar100_fine    1.00e-04  1.00e-04  5.00e-05  1.00e-04
 
 
 def test_learning_rates_are_those_of_table_5():
-    from gravity.experiment import PAPER_LEARNING_RATES
+    from gravity.experiments.experiment import PAPER_LEARNING_RATES
 
     printed = {}
     for row in TABLE_5.split("\n")[1:-1]:
@@ -141,7 +142,7 @@ def test_run_id_names_the_description_and_nothing_else():
 
 def test_run_id_is_the_same_in_another_process():
     code = (
-        "from gravity.experiment import Experiment;"
+        "from gravity.experiments.experiment import Experiment;"
         f"print(Experiment(**{SMALL!r}, arguments={{'alpha': 0.02}}).run_id)"
     )
     other = subprocess.run(

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from gravity import execution, explorer, kinematics
+from gravity import kinematics
+from gravity.book import execution, explorer
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTER = "notebooks/derivation/explorer"

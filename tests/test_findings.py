@@ -1,4 +1,4 @@
-"""`gravity.findings` against the stored files, read and judged here anew."""
+"""`gravity.evidence.findings` against the stored files, read and judged here anew."""
 
 import csv
 import functools
@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gravity import findings, studies
-from gravity.claims import CANT_TELL, NOT_SUPPORTED, SUPPORTED
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStore
+from gravity.evidence import findings, studies
+from gravity.evidence.claims import CANT_TELL, NOT_SUPPORTED, SUPPORTED
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import METRICS, RunStore
 
 RESULTS = Path(__file__).resolve().parents[1] / "book/results"
 
 
 @functools.cache
 def stored():
-    """Every stored run's last values by its description, without `gravity.runs`."""
+    """Every stored run's last values by its description, without `runs`."""
     found = {}
     for record in sorted(RESULTS.glob("*/run.json")):
         description = json.loads(record.read_text())["experiment"]

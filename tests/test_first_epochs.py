@@ -1,4 +1,4 @@
-"""`gravity.first_epochs`: the registered rule, applied as it is registered."""
+"""`gravity.evidence.first_epochs`: the registered rule, applied as it is registered."""
 
 import math
 from pathlib import Path
@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gravity import first_epochs, published
-from gravity.experiment import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS, paper_experiment
-from gravity.first_epochs import MISLABELLED, Labels, Pair
-from gravity.runs import METRICS, RunStore
+from gravity.evidence import first_epochs, published
+from gravity.evidence.first_epochs import MISLABELLED, Labels, Pair
+from gravity.experiments.experiment import (
+    PAPER_LEARNING_RATES,
+    PAPER_OPTIMIZERS,
+    paper_experiment,
+)
+from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 REGISTERED = yaml.safe_load((ROOT / "book/registered.yaml").read_text())

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from gravity import models
+from gravity.experiments import models
 from gravity.initialization import gains, suggest_alpha
 
 SHAPES = [(400, 300), (300, 500), (500, 500), (500, 400)]

@@ -1,4 +1,4 @@
-"""`gravity.ledger`: verdicts decided by hand, and the list's completeness."""
+"""`gravity.evidence.ledger`: verdicts decided by hand, and the list's completeness."""
 
 import csv
 import itertools
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gravity import ledger, published
-from gravity.claims import (
+from gravity.evidence import ledger, published
+from gravity.evidence.claims import (
     CANT_TELL,
     FAILS_REDUCED,
     HOLDS_REDUCED,
@@ -20,10 +20,10 @@ from gravity.claims import (
     SUPPORTED,
     Verdict,
 )
-from gravity.experiment import PAPER_OPTIMIZERS, grid
-from gravity.ledger import LEDGER, PAIRS, Entry, judge_authors, judge_ours
-from gravity.published import Published
-from gravity.runs import METRICS, RunStore
+from gravity.evidence.ledger import LEDGER, PAIRS, Entry, judge_authors, judge_ours
+from gravity.evidence.published import Published
+from gravity.experiments.experiment import PAPER_OPTIMIZERS, grid
+from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "published"

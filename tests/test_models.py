@@ -1,4 +1,4 @@
-"""`gravity.models`: the paper's Table 4, and the same network written in PyTorch."""
+"""`models`: the paper's Table 4, and the same network written in PyTorch."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gravity import models
+from gravity.experiments import models
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -188,7 +188,7 @@ BACKEND_STEP = """
 import sys
 import numpy as np
 import keras
-from gravity import models
+from gravity.experiments import models
 assert keras.backend.backend() == "{backend}"
 data = np.load("{folder}/in.npz")
 model = models.build("{architecture}", {shape}, {classes}, width=0.05)
@@ -294,7 +294,7 @@ def test_refuses_bad_arguments(name, value, accepted):
 
 def test_import_is_light():
     script = (
-        "import sys, gravity.models; "
+        "import sys, gravity.experiments.models; "
         "sys.exit(bool({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 
-from gravity import execution, publication
 from gravity.__main__ import _parser
+from gravity.book import execution, gate
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book/_ext"))
@@ -531,7 +531,7 @@ def test_list_of_executions_has_every_chapter(built):
     shown = [
         run
         for path in (built / "html/notebooks").rglob("*.html")
-        for run in publication.shown_runs(path.read_text(encoding="utf-8"))
+        for run in gate.shown_runs(path.read_text(encoding="utf-8"))
     ]
     trained = {run["run_id"]: run["seconds"] for run in shown}
     assert len(trained) < len(shown)
@@ -541,8 +541,8 @@ def test_list_of_executions_has_every_chapter(built):
 
 
 def test_book_of_smoke_runs_does_not_pass_the_gate(built):
-    with pytest.raises(publication.PublicationError) as refused:
-        publication.check(built / "html")
+    with pytest.raises(gate.PublicationError) as refused:
+        gate.check(built / "html")
     # The overview has a table of all runs.
     for page in ("mnist_vgg16", "overview"):
         assert f"notebooks/benchmark/{page}.html shows" in str(refused.value)

@@ -7,9 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from gravity import execution, published
-from gravity.experiment import PAPER_OPTIMIZERS, grid
-from gravity.runs import METRICS, RunStore
+from gravity.book import execution
+from gravity.evidence import published
+from gravity.experiments.experiment import PAPER_OPTIMIZERS, grid
+from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTER = "notebooks/benchmark/mnist_vgg19.ipynb"

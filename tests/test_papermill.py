@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from gravity import execution
+from gravity.book import execution
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "book/howto/papermill.md").read_text()

@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from gravity import frameworks, kinematics
-from gravity.frameworks import Case
+from gravity import kinematics
+from gravity.book import frameworks
+from gravity.book.frameworks import Case
 
 TOLERANCES = {"float32": 1e-6, "float64": 1e-12}
 SHAPES = [(), (7,), (3, 3, 2, 4)]
@@ -165,7 +166,7 @@ def test_a_missing_package_is_named_with_its_command(hidden, module):
 @pytest.mark.parametrize(
     ("line", "loaded"),
     [
-        ("import gravity, gravity.frameworks", set()),
+        ("import gravity, gravity.book.frameworks", set()),
         ("import gravity; gravity.torch.Gravity", {"torch"}),
         ("import gravity; gravity.optax.gravity", {"jax", "optax"}),
     ],

@@ -1,4 +1,4 @@
-"""`gravity.peers`: against Keras, PyTorch and the cited papers' own formulas."""
+"""`gravity.book.peers`: against Keras, PyTorch and the cited papers' own formulas."""
 
 import math
 import re
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from gravity import peers
+from gravity.book import peers
 
 CHAPTER = Path(__file__).resolve().parents[1] / "notebooks/derivation/optimizers.ipynb"
 

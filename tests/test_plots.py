@@ -1,4 +1,4 @@
-"""`gravity.plots`: what is drawn, against formulas that the module doesn't use."""
+"""`gravity.book.plots`: what is drawn, against formulas that the module doesn't use."""
 
 import itertools
 import math
@@ -8,11 +8,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from gravity import plots
-from gravity.experiment import grid
-from gravity.findings import Finding
-from gravity.first_epochs import MISLABELLED, Labels, Pair
-from gravity.runs import METRICS, RunStore
+from gravity.book import plots
+from gravity.evidence.findings import Finding
+from gravity.evidence.first_epochs import MISLABELLED, Labels, Pair
+from gravity.experiments.experiment import grid
+from gravity.experiments.runs import METRICS, RunStore
 
 AUTHORS = {
     "adam": {

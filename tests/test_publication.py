@@ -1,4 +1,4 @@
-"""`gravity.publication`: the gate that results of a smoke run don't pass."""
+"""`gravity.book.gate`: the gate that results of a smoke run don't pass."""
 
 import html
 import re
@@ -6,10 +6,10 @@ import shutil
 
 import pytest
 
-from gravity import chapters, publication
 from gravity.__main__ import main
-from gravity.experiment import grid
-from gravity.runs import METRICS, RunStore
+from gravity.book import chapters, gate
+from gravity.experiments.experiment import grid
+from gravity.experiments.runs import METRICS, RunStore
 
 
 def run(tmp_path, **settings):
@@ -53,7 +53,7 @@ def book(tmp_path, monkeypatch):
 
 def test_page_of_a_run_of_some_size_passes(book, tmp_path, capsys):
     folder = book([run(tmp_path, width=0.125, epochs=25)])
-    assert publication.check(folder) == 1
+    assert gate.check(folder) == 1
     assert main(["publishable", str(folder)]) == 0
     assert "1 executed pages may be published" in capsys.readouterr().out
 
@@ -62,8 +62,8 @@ def test_page_of_a_smoke_run_does_not_pass(book, tmp_path, capsys):
     smoke = run(tmp_path, width=0.0625, epochs=1, train_size=64)
     assert smoke.experiment.scale == "smoke"
     folder = book([run(tmp_path, width=0.125, epochs=25), smoke])
-    with pytest.raises(publication.PublicationError, match="1 runs of smoke scale"):
-        publication.check(folder)
+    with pytest.raises(gate.PublicationError, match="1 runs of smoke scale"):
+        gate.check(folder)
     assert main(["publishable", str(folder)]) == 1
     message = capsys.readouterr().err
     assert "notebooks/benchmark/digits_vgg16.html" in message
@@ -74,8 +74,8 @@ def test_page_that_was_not_executed_to_its_end_does_not_pass(book):
     folder = book([])
     page = folder / "notebooks/benchmark/digits_vgg16.html"
     page.write_text(re.sub(r' data-runs="[^"]*"', "", page.read_text()))
-    with pytest.raises(publication.PublicationError, match="executed to its end"):
-        publication.check(folder)
+    with pytest.raises(gate.PublicationError, match="executed to its end"):
+        gate.check(folder)
 
 
 def test_card_says_when_what_and_where(book, tmp_path):
@@ -93,10 +93,10 @@ def test_card_says_when_what_and_where(book, tmp_path):
     ):
         assert words in text
     assert re.search(r"<dt>On</dt><dd>\d+ cores of .+?</dd>", text)
-    assert publication.shown_runs(text) == [
+    assert gate.shown_runs(text) == [
         {"run_id": one.experiment.run_id, "scale": "reduced", "seconds": 150.0}
     ]
-    assert publication.shown_runs("<p>nothing</p>") is None
+    assert gate.shown_runs("<p>nothing</p>") is None
 
 
 def test_card_says_once_what_was_made_alike(book, tmp_path):
@@ -111,7 +111,7 @@ def test_card_says_once_what_was_made_alike(book, tmp_path):
     for one in (*alike, smoke):
         name = f"<code>{one.experiment.run_id}</code>"
         assert f"<li>{name} 2026-11-24 12:00 UTC, 150 s</li>" in text
-    assert len(publication.shown_runs(text)) == 3
+    assert len(gate.shown_runs(text)) == 3
 
 
 def test_card_of_many_runs_is_one_line_that_unfolds(book, tmp_path):
@@ -130,4 +130,4 @@ def test_card_of_many_runs_is_one_line_that_unfolds(book, tmp_path):
 
 def test_what_is_no_book_is_named(tmp_path):
     with pytest.raises(ValueError, match="must be a built book"):
-        publication.check(tmp_path)
+        gate.check(tmp_path)

@@ -1,4 +1,4 @@
-"""`gravity.published`: archives from a real server, and the authors' own histories."""
+"""`published`: archives from a real server, and the authors' own histories."""
 
 import csv
 import hashlib
@@ -16,15 +16,16 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 
-from gravity import datasets, published
 from gravity.__main__ import main
-from gravity.experiment import (
+from gravity.evidence import published
+from gravity.evidence.published import PublishedError
+from gravity.experiments import datasets
+from gravity.experiments.experiment import (
     PAPER_LEARNING_RATES,
     PAPER_OPTIMIZERS,
     paper_arguments,
 )
-from gravity.published import PublishedError
-from gravity.runs import METRICS
+from gravity.experiments.runs import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = ROOT.parent / "shared" / "published"

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gravity import checkpoints, training
 from gravity.__main__ import main
-from gravity.checkpoints import CheckpointError, Checkpoints, Progress
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStore
+from gravity.experiments import checkpoints, training
+from gravity.experiments.checkpoints import CheckpointError, Checkpoints, Progress
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import METRICS, RunStore
 
 EXPERIMENT = Experiment(
     dataset="digits",

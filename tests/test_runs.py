@@ -1,4 +1,4 @@
-"""`gravity.runs`: what a reader finds, and what a crash can't leave behind."""
+"""`runs`: what a reader finds, and what a crash can't leave behind."""
 
 import dataclasses
 import json
@@ -10,9 +10,9 @@ import subprocess
 
 import pytest
 
-from gravity import runs
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStore, RunStoreError
+from gravity.experiments import environment, runs
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import METRICS, RunStore, RunStoreError
 
 EXPERIMENT = Experiment(
     dataset="digits", architecture="vgg16", optimizer="gravity", epochs=2
@@ -162,7 +162,7 @@ def test_reader_never_sees_half_a_run(tmp_path):
 
 
 def test_code_version_is_the_checkouts():
-    version = runs.code_version()
+    version = environment.code_version()
     assert version["gravity"] == __import__("gravity").__version__
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"],

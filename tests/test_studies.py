@@ -1,13 +1,15 @@
-"""`gravity.studies`: the grids are what their text says."""
+"""`gravity.evidence.studies`: the grids are what their text says."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from gravity import initialization, kinematics, studies, training
-from gravity.experiment import Experiment
-from gravity.runs import RunStore
+from gravity import initialization, kinematics
+from gravity.evidence import studies
+from gravity.experiments import training
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import RunStore
 
 
 def test_every_condition_has_the_same_seeds():

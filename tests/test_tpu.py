@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
 ROOT = Path(__file__).resolve().parents[1]
-STORED = json.loads((ROOT / "gravity/tpu.json").read_text())
+STORED = json.loads((ROOT / "gravity/book/tpu.json").read_text())
 STEPS = STORED["steps"]
 CIFAR10 = {name for name in STEPS if name.startswith("cifar10-")}
 NETWORKS = ("vgg16", "vgg19")

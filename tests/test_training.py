@@ -1,4 +1,4 @@
-"""`gravity.training` and the command line, on the real digits."""
+"""`gravity.experiments.training` and the command line, on the real digits."""
 
 import dataclasses
 import gc
@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import pytest
 
-from gravity import datasets, training
 from gravity.__main__ import main
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStore
+from gravity.experiments import datasets, training
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import METRICS, RunStore
 
 SMALL = Experiment(
     dataset="digits",
@@ -84,7 +84,10 @@ def test_run_says_with_what_it_was_made(run):
 
 
 def test_device_is_named_on_torch_too():
-    code = "from gravity import training; print(training.environment()['device'])"
+    code = (
+        "from gravity.experiments import environment;"
+        "print(environment.current()['device'])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"KERAS_BACKEND": "torch"},
@@ -102,8 +105,9 @@ def test_stored_run_is_loaded_not_trained(run, store):
 
 def test_stored_run_is_loaded_without_a_backend(run, store):
     code = (
-        "import sys; from gravity import training; from gravity.runs import RunStore;"
-        "from gravity.experiment import Experiment;"
+        "import sys; from gravity.experiments import training;"
+        "from gravity.experiments.runs import RunStore;"
+        "from gravity.experiments.experiment import Experiment;"
         f"training.train({SMALL!r}, RunStore({str(store.roots[0])!r}));"
         "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
@@ -314,7 +318,7 @@ def test_command_line_names_what_is_wrong(change, message, capsys):
 
 def test_importing_gravity_loads_no_backend():
     code = (
-        "import sys, gravity.runs, gravity.experiment, gravity.training;"
+        "import sys; from gravity.experiments import runs, experiment, training;"
         "assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -327,9 +331,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gravity import datasets, training
-from gravity.checkpoints import Checkpoints, Progress
-from gravity.experiment import Experiment
+from gravity.experiments import datasets, training
+from gravity.experiments.checkpoints import Checkpoints, Progress
+from gravity.experiments.experiment import Experiment
 
 experiment = Experiment(
     dataset="cifar10", architecture="vgg16", optimizer="gravity", width=0.015625,
@@ -350,7 +354,7 @@ for count in (1000, 10_000):
     data = datasets.Dataset("cifar10", x, y, x[:500], y[:500], 10)
     before = peak()
     checkpoints = Checkpoints(Path(sys.argv[1]), experiment)
-    progress = Progress("", [training.environment()])
+    progress = Progress("", [environment.current()])
     training._fit(model, experiment, data, progress, checkpoints, False)
 print((peak() - before) / x.nbytes)
 """

@@ -1,11 +1,11 @@
-"""`gravity.variants` against Gravity itself, and against NumPy."""
+"""`gravity.experiments.variants` against Gravity itself, and against NumPy."""
 
 import keras
 import numpy as np
 import pytest
 
 from gravity import Gravity
-from gravity.variants import AVERAGES, BOUNDS, Recorder, Variant
+from gravity.experiments.variants import AVERAGES, BOUNDS, Recorder, Variant
 
 RNG = np.random.default_rng(0)
 WEIGHTS = [RNG.normal(size=(4, 3)), RNG.normal(size=3)]

@@ -1,7 +1,8 @@
 """Gives every figure that a cell drew a twin for the dark colour scheme.
 
 The drawing in a chapter's output is on white. On a dark page the reader sees the twin
-that `gravity.dark` makes of it; style sheet and theme decide which of the two shows.
+that `gravity.book.dark` makes of it; style sheet and theme decide which of the two
+shows.
 """
 
 import re
@@ -12,7 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-from gravity import dark
+from gravity.book import dark
 
 SIZE = re.compile(
     r'<svg[^>]*?width="([\d.]+)pt"[^>]*?height="([\d.]+)pt"|'

@@ -23,8 +23,9 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from gravity import datasets, execution, publication
-from gravity.experiment import PAPER_LEARNING_RATES
+from gravity.book import execution, gate
+from gravity.experiments import datasets
+from gravity.experiments.experiment import PAPER_LEARNING_RATES
 
 TPU = "notebooks/benchmark/tpu"
 """The chapter that bounds what a TPU needs, and has its figures as parameters."""
@@ -58,7 +59,7 @@ class Execution:
             started=started and datetime.fromisoformat(started),
             seconds=noted.get("duration"),
             # The card is a chapter's last output.
-            runs=publication.shown_runs(outputs[-1] if outputs else "") or [],
+            runs=gate.shown_runs(outputs[-1] if outputs else "") or [],
         )
 
     @property

@@ -1,7 +1,7 @@
 """Sums up many runs: over cells, over targets, over tries, and how many seeds it takes.
 
 A cell is one setting (a dataset and a network) in which several optimizers are compared
-over the same seeds. `gravity.comparison` compares within one cell.
+over the same seeds. `gravity.evidence.comparison` compares within one cell.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gravity.comparison import FEWEST_SEEDS, RESAMPLES
+from gravity.evidence.comparison import FEWEST_SEEDS, RESAMPLES
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gravity.chapters import COMPLETE, fits
+from gravity.book.chapters import COMPLETE, fits
 
 
 class ChapterError(RuntimeError):

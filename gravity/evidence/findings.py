@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gravity import studies
-from gravity.claims import CANT_TELL, NOT_SUPPORTED, SIMILAR_POINTS, SUPPORTED
-from gravity.comparison import FEWEST_SEEDS, RESAMPLES, difference, signed
-from gravity.runs import Run, RunStore
+from gravity.evidence import studies
+from gravity.evidence.claims import CANT_TELL, NOT_SUPPORTED, SIMILAR_POINTS, SUPPORTED
+from gravity.evidence.comparison import FEWEST_SEEDS, RESAMPLES, difference, signed
+from gravity.experiments.runs import Run, RunStore
 
 Runs = Mapping[str, Sequence[Run]]
-"""Runs by condition, as `gravity.studies.find` returns them."""
+"""Runs by condition, as `gravity.evidence.studies.find` returns them."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Finding:
 
     Attributes:
         hypothesis: what was to be decided, as a sentence.
-        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`, as in `gravity.claims`.
+        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`, as in
+        `gravity.evidence.claims`.
         sentence: what was found.
         estimate: the number in it.
         low: lower end of the number's 95 % confidence interval.
@@ -77,7 +78,7 @@ def nearly_linear(found: Runs) -> Finding:
     """Whether Gravity without its bound and its rising average does as well.
 
     Args:
-        found: the runs of `gravity.studies.parts`.
+        found: the runs of `gravity.evidence.studies.parts`.
     """
     hypothesis = (
         "The bound on the step and the rising moving average change little: without "
@@ -147,7 +148,7 @@ def push(found: Runs) -> Finding:
     """Whether the push of the initial velocity is what trains a plain VGG16.
 
     Args:
-        found: the runs of `gravity.studies.parts`.
+        found: the runs of `gravity.evidence.studies.parts`.
     """
     return _raises(
         "Gravity trains a plain VGG16 by the push of its initial velocity: without it "
@@ -165,7 +166,7 @@ def initial_weights(found: Runs) -> Finding:
     """Whether other optimizers train as well from weights with Gravity's noise.
 
     Args:
-        found: the runs of `gravity.studies.plateau`.
+        found: the runs of `gravity.evidence.studies.plateau`.
     """
     return _raises(
         "What the push does for Gravity on a deep plain network it does for others: "
@@ -184,8 +185,8 @@ def best_alphas(found: Runs, seeds: Sequence[int] | None = None) -> dict[float, 
     """Return for each width the α with the smallest mean final training loss.
 
     Args:
-        found: the runs of `gravity.studies.width_map`. A loss that is no number counts
-            as infinite.
+        found: the runs of `gravity.evidence.studies.width_map`. A loss that is no
+            number counts as infinite.
         seeds: the seeds to average over; one that is there twice counts twice.
             Defaults to all.
     """
@@ -217,7 +218,7 @@ def width_exponent(found: Runs) -> Finding:
     count.
 
     Args:
-        found: the runs of `gravity.studies.width_map`.
+        found: the runs of `gravity.evidence.studies.width_map`.
     """
     hypothesis = "The best α goes with 1 / √width: the exponent is −1/2."
     place = ("evidence/width.ipynb", "fig-width")
@@ -263,7 +264,7 @@ def equal_budgets(found: Runs) -> Finding:
     """Whether tuned Gravity is behind tuned Adam that starts from He's weights.
 
     Args:
-        found: the runs of `gravity.studies.tuned`.
+        found: the runs of `gravity.evidence.studies.tuned`.
     """
     return _raises(
         "With equal tuning budgets Adam from He's weights beats Gravity from Glorot's.",

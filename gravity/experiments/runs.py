@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 import warnings
@@ -17,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gravity.experiment import OPTIMIZERS, Experiment
+from gravity.experiments.experiment import OPTIMIZERS, Experiment
 
 SCHEMA = 1
 DRIVE = Path("/content/drive/MyDrive")
@@ -109,11 +108,11 @@ def default_roots() -> list[Path]:
     """
     if named := os.environ.get("GRAVITY_RUNS"):
         return [Path(root) for root in named.split(os.pathsep) if root]
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     if (checkout / "book" / "results").is_dir():
         return [checkout / "_build" / "runs", checkout / "book" / "results"]
     roots = [(DRIVE if DRIVE.is_dir() else Path()) / "gravity-runs"]
-    brought = Path(__file__).resolve().parent / "results"
+    brought = Path(__file__).resolve().parents[1] / "results"
     return [*roots, brought] if brought.is_dir() else roots
 
 
@@ -236,27 +235,6 @@ def by_optimizer(runs: Iterable[Run]) -> dict[str, list[History]]:
     for run in in_order(runs):
         histories.setdefault(run.experiment.optimizer, []).append(run.history)
     return histories
-
-
-def code_version() -> dict[str, Any]:
-    """Return the package's version and, in a checkout, its commit and whether dirty."""
-    from gravity import __version__
-
-    package = Path(__file__).parent
-    # Only a repository that tracks this very file says something about the code: an
-    # installed copy may lie inside somebody else's.
-    tracked = ["git", "-C", str(package), "ls-files", "--error-unmatch", "runs.py"]
-    head = ["git", "-C", str(package), "rev-parse", "HEAD"]
-    status = ["git", "-C", str(package), "status", "--porcelain", "--", "."]
-    try:
-        subprocess.run(tracked, check=True, capture_output=True)
-        commit, changes = (
-            subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            for command in (head, status)
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return {"gravity": __version__, "commit": None, "dirty": None}
-    return {"gravity": __version__, "commit": commit.strip(), "dirty": bool(changes)}
 
 
 def read_run(path: Path) -> Run:

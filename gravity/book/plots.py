@@ -17,16 +17,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from gravity import dark, kinematics
-from gravity import first_epochs as first_epochs_
-from gravity.datasets import DATASETS
-from gravity.experiment import TITLES
-from gravity.runs import History, Run, by_optimizer
+from gravity import kinematics
+from gravity.book import dark
+from gravity.evidence import first_epochs as first_epochs_
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import TITLES
+from gravity.experiments.runs import History, Run, by_optimizer
 
 if TYPE_CHECKING:
     from IPython.display import HTML
 
-    from gravity.findings import Finding
+    from gravity.evidence.findings import Finding
 
 # Okabe and Ito's colours, safe for colour-blind readers; the dashes tell the lines
 # apart in greyscale.
@@ -234,7 +235,7 @@ def first_epochs(pairs: Sequence[first_epochs_.Pair]) -> Figure:
     """Draw our first epochs against the authors' first epochs, a point for each run.
 
     Args:
-        pairs: of `gravity.first_epochs.pairs`, at least one.
+        pairs: of `gravity.evidence.first_epochs.pairs`, at least one.
 
     Returns:
         The figure: on the left the training loss as a share of ln C, on the right the
@@ -291,7 +292,7 @@ def label_losses(found: first_epochs_.Labels, title: str) -> Figure:
     """Draw the first losses of the authors' mislabelled run over ours.
 
     Args:
-        found: what `gravity.first_epochs.labels` found.
+        found: what `gravity.evidence.first_epochs.labels` found.
         title: the optimizer's name.
 
     Returns:
@@ -931,8 +932,8 @@ def findings(results: Sequence["Finding"]) -> Figure:
     """Draw the numbers of the findings with their intervals.
 
     Args:
-        results: what `gravity.findings.summary` returns. One without a number keeps
-            its place, and says that it can't tell.
+        results: what `gravity.evidence.findings.summary` returns. One without a number
+            keeps its place, and says that it can't tell.
 
     Returns:
         The figure: differences in points around zero, and beside them the exponent.

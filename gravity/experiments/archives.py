@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gravity.runs import Run, RunStore, RunStoreError, publish, read_run, write_durably
+from gravity.experiments.runs import (
+    Run,
+    RunStore,
+    RunStoreError,
+    publish,
+    read_run,
+    write_durably,
+)
 
 FILES = ("run.json", "history.csv")
 """What a run's folder holds in a store and in an archive."""

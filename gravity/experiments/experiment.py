@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gravity import datasets, models
+from gravity.experiments import datasets, models
 
 Argument = float | int | bool | str
 """An optimizer's argument."""
@@ -41,7 +41,7 @@ OPTIMIZERS: Mapping[str, Mapping[str, Argument]] = {
 """Every optimizer's arguments and their defaults: section 3.3, but for the learning
 rates of Adam and RMSprop, which are Keras's where Table 5 gives none. Gradient descent
 isn't in the paper; its learning rate is Keras's, its momentum the usual one. The
-variant is `gravity.variants.Variant`, Gravity with a part exchanged."""
+variant is `gravity.experiments.variants.Variant`, Gravity with a part exchanged."""
 
 INITIAL_WEIGHTS = ("glorot", "he")
 """What the initial weights may be drawn from: Glorot's uniform distribution, as in the
@@ -153,8 +153,8 @@ class Experiment:
     under which the run store keeps it. The defaults are the paper's (section 3.3).
 
     Attributes:
-        dataset: a key of `gravity.datasets.DATASETS`.
-        architecture: one of `gravity.models.ARCHITECTURES`.
+        dataset: a key of `gravity.experiments.datasets.DATASETS`.
+        architecture: one of `gravity.experiments.models.ARCHITECTURES`.
         optimizer: a key of `OPTIMIZERS`.
         arguments: the optimizer's arguments; what is left out takes the default that
             `OPTIMIZERS` has for it.
@@ -171,8 +171,9 @@ class Experiment:
         initial_weights: one of `INITIAL_WEIGHTS`. Defaults to "glorot", the paper's.
         weight_noise: standard deviation of normal noise that is added to every initial
             weight. Defaults to 0.
-        data: what the dataset was made from, a `Spec.data` of `gravity.datasets`.
-            Defaults to what `gravity.datasets.load` gives here.
+        data: what the dataset was made from, a `Spec.data` of
+            `gravity.experiments.datasets`. Defaults to what
+            `gravity.experiments.datasets.load` gives here.
 
     Raises:
         ValueError: an attribute is not of the kind said above, or the architecture
@@ -414,8 +415,8 @@ def grid(
     """Return the experiments of one dataset/architecture pair.
 
     Args:
-        dataset: a key of `gravity.datasets.DATASETS`.
-        architecture: one of `gravity.models.ARCHITECTURES`.
+        dataset: a key of `gravity.experiments.datasets.DATASETS`.
+        architecture: one of `gravity.experiments.models.ARCHITECTURES`.
         optimizers: the optimizers to compare. Defaults to the paper's three.
         arguments: for each optimizer, the arguments that differ from the paper's.
         seeds: one run each. Defaults to a single run with seed 0.

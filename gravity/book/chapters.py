@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from gravity import comparison, datasets, machine, models, publication
-from gravity.claims import Claim, by_seed, over_seeds
-from gravity.experiment import (
+from gravity.book import gate
+from gravity.evidence import comparison
+from gravity.evidence.claims import Claim, by_seed, over_seeds
+from gravity.experiments import datasets, environment, models
+from gravity.experiments.experiment import (
     OPTIMIZERS,
     PAPER_LEARNING_RATES,
     PAPER_OPTIMIZERS,
@@ -26,13 +28,13 @@ from gravity.experiment import (
     Experiment,
     paper_experiment,
 )
-from gravity.runs import History, Run, by_optimizer, code_version, in_order
+from gravity.experiments.runs import History, Run, by_optimizer, in_order
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
-    from gravity.findings import Finding
-    from gravity.first_epochs import Pair
+    from gravity.evidence.findings import Finding
+    from gravity.evidence.first_epochs import Pair
 
 COMPLETE = {"gravity": {"complete": True}}
 """Metadata of the output that a chapter writes last, by which it is known to have run
@@ -446,7 +448,7 @@ def first_epochs_table(pairs: Sequence["Pair"]) -> "HTML":
     """Return our first epochs and the authors' as a table, a row for each run.
 
     Args:
-        pairs: of `gravity.first_epochs.pairs`.
+        pairs: of `gravity.evidence.first_epochs.pairs`.
     """
     rows = [
         [
@@ -471,8 +473,8 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
     """Return how to make a chapter's runs at the paper's scale, and what it takes.
 
     Args:
-        dataset: a key of `gravity.datasets.DATASETS`.
-        architecture: one of `gravity.models.ARCHITECTURES`.
+        dataset: a key of `gravity.experiments.datasets.DATASETS`.
+        architecture: one of `gravity.experiments.models.ARCHITECTURES`.
         stored: runs, the one with most operations tells how fast a machine is.
     """
     chapter = f"notebooks/benchmark/{dataset}_{architecture}.ipynb"
@@ -576,7 +578,7 @@ def plateau(dataset: str) -> float:
     """Return the loss below which a network has left guessing behind, 0.9 ln C.
 
     Args:
-        dataset: a key of `gravity.datasets.DATASETS`, with C classes.
+        dataset: a key of `gravity.experiments.datasets.DATASETS`, with C classes.
     """
     return 0.9 * math.log(datasets.DATASETS[dataset].classes)
 
@@ -706,9 +708,9 @@ def colophon(runs: Iterable[Run] = ()) -> None:
     rows = {
         "Executed": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
         f"in {time.perf_counter() - _started:.0f} s",
-        "Code": _code(code_version()),
+        "Code": _code(environment.code_version()),
         "With": ", ".join(_libraries()),
-        "On": f"{machine.cores()} cores of {machine.processor()}",
+        "On": f"{environment.cores()} cores of {environment.processor()}",
     }
     # What was made alike is said once, or a page with many runs ends in a long list.
     alike: dict[str, list[Run]] = {}
@@ -725,7 +727,7 @@ def colophon(runs: Iterable[Run] = ()) -> None:
         name = f"Runs {first} to {number}" if group[1:] else f"Run {number}"
         groups += f"<dt>{name}</dt><dd>{html.escape(how)}{_list_of(group)}</dd>"
     card = _html(
-        f'<details class="gravity-card" {publication.attribute(shown)}>'
+        f'<details class="gravity-card" {gate.attribute(shown)}>'
         f"<summary>How this page was made</summary>"
         f"<dl>{_items(rows)}{groups}</dl></details>"
     )

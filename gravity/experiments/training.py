@@ -11,7 +11,6 @@ import importlib.util
 import json
 import math
 import os
-import platform
 import shlex
 import signal
 import sys
@@ -20,17 +19,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gravity import datasets, machine, models
-from gravity.checkpoints import Checkpoints, Progress
-from gravity.experiment import OPTIMIZERS, Experiment
-from gravity.runs import METRICS, Run, RunStore, code_version
+from gravity.experiments import datasets, environment, models
+from gravity.experiments.checkpoints import Checkpoints, Progress
+from gravity.experiments.experiment import OPTIMIZERS, Experiment
+from gravity.experiments.runs import METRICS, Run, RunStore
 from gravity.shared import initial_velocity
 
 if TYPE_CHECKING:
@@ -62,9 +60,7 @@ def _choose_backend() -> None:
 
 _choose_backend()
 
-# How many threads share a sum decides the order of its terms, and so its last bits.
-_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-_SETTINGS = ("GRAVITY_RUNS", "GRAVITY_DATA", "KERAS_BACKEND", *_THREADS)
+_SETTINGS = ("GRAVITY_RUNS", "GRAVITY_DATA", "KERAS_BACKEND", *environment.THREADS)
 
 
 def train(
@@ -91,7 +87,7 @@ def train(
 
     Raises:
         ValueError: the run isn't stored, and is one on other data than
-            `gravity.datasets.load` gives here.
+            `gravity.experiments.datasets.load` gives here.
         RunStoreError: the store can't be written to; nothing was trained.
         CheckpointError: the run was begun with another backend or other versions.
     """
@@ -151,38 +147,12 @@ def train_all(
     return [train(experiment, store, progress=progress) for experiment in experiments]
 
 
-def environment() -> dict[str, Any]:
-    """Return code, libraries, backend and device that a run made now would have."""
-    import keras
-
-    backend = keras.backend.backend()
-    packages = ("keras", backend, "numpy")
-    # Keras lists no devices for PyTorch; a new tensor is where the others will be.
-    devices = (
-        [str(keras.ops.zeros(()).device)]
-        if backend == "torch"
-        else keras.distribution.list_devices()
-    )
-    return {
-        **code_version(),
-        "versions": {
-            "python": platform.python_version(),
-            **{package: metadata.version(package) for package in packages},
-        },
-        "backend": backend,
-        "device": f"{', '.join(devices)} ({machine.processor()})",
-        "cores": machine.cores(),
-        "threads": {name: os.environ[name] for name in _THREADS if name in os.environ},
-        "system": platform.platform(),
-    }
-
-
 def create_optimizer(experiment: Experiment) -> "keras.optimizers.Optimizer":
     """Return the experiment's optimizer, Gravity with the experiment's seed."""
     import keras
 
+    from gravity.experiments.variants import Variant
     from gravity.optimizer import Gravity
-    from gravity.variants import Variant
 
     arguments: dict[str, Any] = dict(experiment.arguments)
     if experiment.optimizer == "gravity":
@@ -265,7 +235,7 @@ def _train(
     experiment: Experiment, store: RunStore, checkpoints: Checkpoints, show: bool
 ) -> Run:
     data = datasets.load(experiment.dataset)
-    here = environment()
+    here = environment.current()
     model = create_model(experiment)
     # Keras would build it in the first step; what it holds is needed before that.
     model.optimizer.build(model.trainable_variables)

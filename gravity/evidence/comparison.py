@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gravity.runs import Run, in_order
+from gravity.experiments.runs import Run, in_order
 
 RESAMPLES = 9999
 """Of the bootstrap."""
@@ -22,7 +22,8 @@ class Comparison:
     """What sets one optimizer apart from another.
 
     Attributes:
-        optimizer: the other optimizer, a key of `gravity.experiment.OPTIMIZERS`.
+        optimizer: the other optimizer, a key of
+        `gravity.experiments.experiment.OPTIMIZERS`.
         differences: for each seed, in rising order, the value of the one minus the
             value of the other.
         low: lower end of the 95 % confidence interval of the mean difference.
@@ -74,7 +75,7 @@ def compare(
         runs: for each optimizer one run of each seed, otherwise alike; at least five
             seeds and two optimizers.
         optimizer: the one that the others are compared with. Defaults to Gravity.
-        metric: one of `gravity.runs.METRICS`. Defaults to the test loss.
+        metric: one of `gravity.experiments.runs.METRICS`. Defaults to the test loss.
 
     Returns:
         A comparison for each other optimizer, in the order of `OPTIMIZERS`.
@@ -133,7 +134,8 @@ def difference(
     Args:
         one: a run of each seed, at least five.
         other: runs of the same seeds under another condition.
-        metric: one of `gravity.runs.METRICS`. Defaults to the test accuracy.
+        metric: one of `gravity.experiments.runs.METRICS`. Defaults to the test
+        accuracy.
 
     Returns:
         What `compare` would say of the two, with p uncorrected. Where all differences

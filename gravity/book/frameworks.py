@@ -3,10 +3,10 @@
 A process has one Keras backend, and one precision of JAX. So each framework runs in a
 process of its own:
 
-    python -m gravity.frameworks NAME CASES RESULTS
+    python -m gravity.book.frameworks NAME CASES RESULTS
 
 reads cases from one file and writes what came out to another; `follow` calls it. A
-complete run for the book is stored by `python -m gravity.frameworks --store FILE`.
+complete run for the book is stored by `python -m gravity.book.frameworks --store FILE`.
 """
 
 import argparse
@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravity import kinematics
-from gravity.runs import code_version, default_roots
+from gravity.experiments.environment import code_version
+from gravity.experiments.runs import default_roots
 from gravity.shared import initial_velocity
 
 Array: TypeAlias = NDArray[Any]
@@ -248,7 +249,13 @@ def follow(name: str, cases: Sequence[Case]) -> list[Trajectory]:
     with tempfile.TemporaryDirectory() as folder:
         files = given, found = Path(folder, "cases"), Path(folder, "results")
         given.write_bytes(pickle.dumps(list(cases)))
-        command = [sys.executable, "-m", "gravity.frameworks", name, *map(str, files)]
+        command = [
+            sys.executable,
+            "-m",
+            "gravity.book.frameworks",
+            name,
+            *map(str, files),
+        ]
         run = subprocess.run(command, env=environment, capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(f"{name} failed: {run.stderr}")

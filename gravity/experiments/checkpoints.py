@@ -16,8 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from gravity.experiment import Experiment
-from gravity.runs import METRICS, RunStoreError, retried, sync_folder, write_durably
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.runs import (
+    METRICS,
+    RunStoreError,
+    retried,
+    sync_folder,
+    write_durably,
+)
 
 # What a checkpoint file holds and how; a change of either needs a new number.
 _FORMAT = "checkpoint format 1"
@@ -112,7 +118,8 @@ class Checkpoints:
         process left that was killed while writing is deleted too.
 
         Args:
-            environment: of this process, as `gravity.training.environment` has it.
+            environment: of this process, as `gravity.experiments.environment.current`
+            has it.
 
         Raises:
             CheckpointError: the file is of another format, or was made with another

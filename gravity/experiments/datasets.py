@@ -43,8 +43,8 @@ from typing import Any
 
 import numpy as np
 
-from gravity import cifar
-from gravity.cifar import DatasetError
+from gravity.experiments import cifar
+from gravity.experiments.cifar import DatasetError
 
 # Connections to one address before the next address is tried, the pause before the
 # second one (it doubles from there), and how long a connection may stay silent.

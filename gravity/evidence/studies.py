@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gravity import models
-from gravity.datasets import DATASETS
-from gravity.experiment import Argument, Experiment, grid
+from gravity.experiments import models
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import Argument, Experiment, grid
+from gravity.experiments.runs import Run, RunStore, write_durably
 from gravity.initialization import PUSH, suggest_alpha
-from gravity.runs import Run, RunStore, write_durably
 
 Study = dict[str, list[Experiment]]
 """Experiments by condition, one for each seed, in the order of the seeds."""
@@ -378,7 +378,8 @@ SIZE_COLUMNS = ("step", "loss", "smallest", "median", "largest", "departure")
 def gradient_sizes(experiment: Experiment, every: int = 10) -> list[dict[str, float]]:
     """Train a run of Gravity, and return how large its gradients are on the way.
 
-    Nothing is stored. The run is the one that `gravity.training.train` would make.
+    Nothing is stored. The run is the one that `gravity.experiments.training.train`
+    would make.
 
     Args:
         experiment: a run of Gravity.
@@ -393,8 +394,8 @@ def gradient_sizes(experiment: Experiment, every: int = 10) -> list[dict[str, fl
     import keras
     import numpy as np
 
-    from gravity import datasets, training
-    from gravity.variants import Recorder
+    from gravity.experiments import datasets, training
+    from gravity.experiments.variants import Recorder
 
     data = datasets.load(experiment.dataset)
     model = training.create_model(experiment)
@@ -538,7 +539,7 @@ def find(study: Study, store: RunStore, *, train: bool = False) -> dict[str, lis
             leaves them out.
     """
     if train:
-        from gravity import training
+        from gravity.experiments import training
 
         return {name: training.train_all(group, store) for name, group in study.items()}
     return {name: store.find_all(group) for name, group in study.items()}

@@ -7,9 +7,9 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gravity.datasets import DATASETS
-from gravity.experiment import Experiment, paper_arguments
-from gravity.published import Published
+from gravity.evidence.published import Published
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import Experiment, paper_arguments
 
 AGREES, ROUNDED, DIFFERS, NOT_STORED = (
     "agrees",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
-from gravity import models
+from gravity.experiments import models
 
 FILE = "costs.json"
 UPDATE_OPERATIONS = 11
@@ -41,7 +41,7 @@ def step_bytes(width: float, batch: int = 128) -> int:
     pooling are left out, as if they cost nothing.
 
     Args:
-        width: as in `gravity.models.build`.
+        width: as in `gravity.experiments.models.build`.
         batch: images a step. Defaults to 128, the paper's.
     """
     moved = weights = 0
@@ -54,7 +54,7 @@ def step_bytes(width: float, batch: int = 128) -> int:
 def _vgg16_layers(width: float) -> Iterator[tuple[int, int, int]]:
     """Yield the numbers of inputs, outputs and weights, without biases, of each layer.
 
-    As in `gravity.models.operations`, whose layers these are.
+    As in `gravity.experiments.models.operations`, whose layers these are.
     """
     side, channels = models._SIDE, 3
     for count, filters in zip(models._BLOCKS["vgg16"], models._CHANNELS, strict=True):

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gravity.datasets import DATASETS
-from gravity.experiment import PAPER_LEARNING_RATES, Experiment, grid
-from gravity.published import Published
-from gravity.runs import Run
+from gravity.evidence.published import Published
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import PAPER_LEARNING_RATES, Experiment, grid
+from gravity.experiments.runs import Run
 
 Key = tuple[str, str, str]
 """A dataset, an architecture and an optimizer."""

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from gravity import datasets
-from gravity.runs import METRICS
+from gravity.experiments import datasets
+from gravity.experiments.runs import METRICS
 
 
 class PublishedError(RuntimeError):
@@ -34,11 +34,11 @@ class Published:
 
     Attributes:
         dataset: the dataset of Table 3 that it stands for, a key of
-            `gravity.datasets.DATASETS`.
+            `gravity.experiments.datasets.DATASETS`.
         architecture: `vgg16` or `vgg19`.
         optimizer: `gravity`, `adam` or `rmsprop`.
-        history: the `METRICS` of `gravity.runs`, one value an epoch. Accuracies are
-            fractions.
+        history: the `METRICS` of `gravity.experiments.runs`, one value an epoch.
+            Accuracies are fractions.
         settings: arguments of the optimizer that were stored beside the history, by
             name. The authors' program rounded some of them to four decimals.
         output_units: outputs of the network's last layer, `None` if nothing says so.
@@ -125,7 +125,7 @@ def verify(*, cache: Path | None = None) -> Iterator[tuple[Published, list[str]]
 
     Args:
         cache: the folder that keeps downloaded files. Defaults to that of
-            `gravity.datasets.load`.
+            `gravity.experiments.datasets.load`.
 
     Yields:
         A run, and what of it differs from its archive: names of `METRICS`, of settings,

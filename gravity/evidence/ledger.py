@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gravity import chapters, kinematics
-from gravity.audit import misfits
-from gravity.claims import (
+from gravity import kinematics
+from gravity.book import chapters
+from gravity.evidence.audit import misfits
+from gravity.evidence.claims import (
     CANT_TELL,
     FAILS_REDUCED,
     FIGURES,
@@ -40,17 +41,17 @@ from gravity.claims import (
     oscillation,
     over_seeds,
 )
-from gravity.comparison import FEWEST_SEEDS
-from gravity.datasets import DATASETS
-from gravity.experiment import (
+from gravity.evidence.comparison import FEWEST_SEEDS
+from gravity.evidence.published import Published
+from gravity.experiments.datasets import DATASETS
+from gravity.experiments.experiment import (
     OPTIMIZERS,
     PAPER_LEARNING_RATES,
     PAPER_OPTIMIZERS,
     TITLES,
     paper_experiment,
 )
-from gravity.published import Published
-from gravity.runs import History, Run
+from gravity.experiments.runs import History, Run
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -452,7 +453,7 @@ def between_depths(
     Args:
         dataset: the dataset of both.
         optimizer: the optimizer of both.
-        rule: one of `gravity.claims`, with `vgg16` and `vgg19` for optimizers.
+        rule: one of `gravity.evidence.claims`, with `vgg16` and `vgg19` for optimizers.
     """
 
     def decide(evidence: Evidence) -> Verdict:
@@ -1017,8 +1018,9 @@ def own_evidence(chosen: Mapping[Pair, Sequence[Run]]) -> Mapping[int, Evidence]
 def judge_ours(entry: Entry, stored: Sequence[Run]) -> Verdict | None:
     """Return the verdict on our stored runs, or `None` for a computation.
 
-    Each seed is judged by itself, as by `gravity.claims.over_seeds`; runs at less than
-    the paper's scale have verdicts of their own. The evidence names the scale.
+    Each seed is judged by itself, as by `gravity.evidence.claims.over_seeds`; runs at
+    less than the paper's scale have verdicts of their own. The evidence names the
+    scale.
     """
     if entry.is_computed:
         return None

@@ -4,7 +4,7 @@ A rule looks at training histories only, the authors' or ours, and answers "supp
 "not supported" or "can't tell", with the numbers that it saw. Statements about words
 such as "stable" or "similar" need a threshold, which stands here.
 
-`gravity.ledger` has the statements about anything but one figure.
+`gravity.evidence.ledger` has the statements about anything but one figure.
 """
 
 import itertools
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from gravity.comparison import FEWEST_SEEDS
-from gravity.experiment import TITLES
-from gravity.runs import History, Run
+from gravity.evidence.comparison import FEWEST_SEEDS
+from gravity.experiments.experiment import TITLES
+from gravity.experiments.runs import History, Run
 
 Histories = Mapping[str, History]
 """One history for each optimizer, all of one seed."""

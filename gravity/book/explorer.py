@@ -64,7 +64,7 @@ path.data = next
 """
 
 # A page of the book says its colour scheme in an attribute; elsewhere it stays light.
-# Colours are those of `gravity.dark`. Bokeh gives its sliders no accessible names.
+# Colours are those of `gravity.book.dark`. Bokeh gives its sliders no accessible names.
 FINISH = """
 (() => {
   const page = document.documentElement

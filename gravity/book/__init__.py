@@ -1,0 +1,1 @@
+"""What chapters need around their content."""

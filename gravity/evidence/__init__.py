@@ -1,0 +1,1 @@
+"""What runs say: statistics, rules, claims, findings, and the authors' numbers."""

@@ -1,0 +1,1 @@
+"""What one training run is, and how it is made and kept."""
