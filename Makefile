@@ -42,8 +42,8 @@ test: .venv/test  ## style, types, tests; builds a small book on the way
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(CORES) --dist loadgroup --no-loadscope-reorder -m "not slow"
-	KERAS_BACKEND=jax $(BIN)/pytest tests/test_optimizer.py tests/test_variants.py
-	KERAS_BACKEND=torch $(BIN)/pytest tests/test_optimizer.py tests/test_variants.py
+	KERAS_BACKEND=jax $(BIN)/pytest tests/optimizer/test_optimizer.py tests/experiments/test_variants.py
+	KERAS_BACKEND=torch $(BIN)/pytest tests/optimizer/test_optimizer.py tests/experiments/test_variants.py
 
 .PHONY: test-all
 test-all: test  ## the above and the tests that take long
@@ -56,7 +56,7 @@ bench: .venv/test  ## measure time and memory, a quarter of an hour; leave the m
 
 .PHONY: mutation
 mutation: .venv/test  ## break each formula of kinematics.py; its tests must notice
-	$(BIN)/pytest -m slow -s tests/test_mutation.py
+	$(BIN)/pytest -m slow -s tests/optimizer/test_mutation.py
 
 .PHONY: chapters
 chapters: .venv/book  ## make the pair chapters anew from their template
