@@ -84,7 +84,7 @@ def others() -> str:
 
 def last_lines(path: Path) -> list[str]:
     """Return the last lines of a log, without what a progress bar overwrote."""
-    text = path.read_text(errors="replace") if path.exists() else ""
+    text = path.read_bytes().decode(errors="replace") if path.exists() else ""
     lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
     return [line for line in lines if line.strip()][-SHOWN:]
 

@@ -189,7 +189,7 @@ def execute(
     draft = output.with_suffix(".failed.ipynb")
     # One of an earlier try would be taken for this one's.
     draft.unlink(missing_ok=True)
-    # It would call a parameter of type `int | None` unknown. All names are checked above.
+    # All names are checked, and it would call one of type `int | None` unknown.
     log = logging.getLogger("papermill")
     level = log.level
     log.setLevel(logging.ERROR)

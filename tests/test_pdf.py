@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import browser
+import make_pdf
 import numpy as np
 import pypdfium2
 import pytest
@@ -15,10 +16,6 @@ from pypdf import PdfReader
 from gravity import execution
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-
-import make_pdf  # noqa: E402
-
 CHAPTER = "notebooks/derivation/learning_rate"
 TOC = [(0, "book/cite"), (1, CHAPTER)]
 
