@@ -51,7 +51,8 @@ SOURCE = BUILD / "source"
 DATA = BUILD / "data" if PROFILE == "smoke" else BUILD.parent / "data"
 STORE = RunStore(*(root.absolute() for root in default_roots()))
 PYTHON = shlex.quote(sys.executable)
-JUPYTER_BOOK = shlex.quote(str(Path(sys.executable).with_name("jupyter-book")))
+# Its own script would take the installed `gravity`, not the one of this folder.
+JUPYTER_BOOK = f"{PYTHON} -c 'from jupyter_book.cli.main import main; main()'"
 
 # Chapters find the runs where the rules put them, whatever folder they run in.
 os.environ["GRAVITY_RUNS"] = os.pathsep.join(map(str, STORE.roots))
@@ -190,8 +191,10 @@ rule book:
         " && cp _config.yml _toc.yml {params.source:q}"
         " && cp -r book {params.source:q}/book"
         " && cp gravity/*.py {params.source:q}/gravity"
-        " && {JUPYTER_BOOK} build -n -W --keep-going"
+        " && ({JUPYTER_BOOK} build -n -W --keep-going"
         " --path-output {params.build:q}/sphinx {params.source:q} > {log:q} 2>&1"
+        # The last lines are then those that matter, not where Jupyter Book gave up.
+        " || (grep -aE '[:m] ?(WARNING|ERROR): |Error: ' {log:q} | tail -n 15 >> {log:q}; false))"
         " && cp -r {params.build:q}/sphinx/_build/html {params.build:q}/html"
         " && mkdir -p {params.build:q}/html/_static/mathjax"
         " && cp \"$({PYTHON} -c 'import mathjax; print(*mathjax.__path__)')\""

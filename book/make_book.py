@@ -12,7 +12,6 @@ import fcntl
 import logging
 import os
 import re
-import signal
 import socket
 import sys
 import threading
@@ -43,23 +42,27 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def announce() -> TextIO:
-    """Note that this process builds in the working folder, until the file is closed.
+def free_locks() -> None:
+    """Delete Snakemake's locks on the working folder, if no build is alive in it.
 
-    Snakemake's locks outlive a build that is killed. The kernel's don't: when no other
-    process holds one on the same file, Snakemake's are left over, and are deleted.
-
-    Returns:
-        The file, which holds a line for each build. It is to be kept open.
+    A build that is killed leaves them, while the kernel frees what `announce` locks. A
+    file system without such locks can't tell, and there nothing is deleted.
     """
     BUILDS.parent.mkdir(exist_ok=True)
-    file = BUILDS.open("a+")
-    # A file system without locks can't tell, and there nothing is deleted.
-    with contextlib.suppress(OSError):
+    with BUILDS.open("a") as file, contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         file.truncate(0)
         for left in LOCKS.glob("*.lock"):
             left.unlink()
+
+
+def announce() -> TextIO:
+    """Note that this process builds in the working folder, until the file is closed.
+
+    Returns:
+        The file, with a line for each build. It must be kept open.
+    """
+    file = BUILDS.open("a")
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_SH)
     file.write(f"{os.getpid()} on {socket.gethostname()}\n")
@@ -83,8 +86,9 @@ def others() -> str:
 
 
 def last_lines(path: Path) -> list[str]:
-    """Return the last lines of a log, without what a progress bar overwrote."""
+    """Return the last lines of a log without colours and what a bar overwrote."""
     text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [line.rstrip().rpartition("\r")[2] for line in text.split("\n")]
     return [line for line in lines if line.strip()][-SHOWN:]
 
@@ -130,6 +134,7 @@ class LogHandler(LogHandlerBase):
     has_formatter = True
     needs_rulegraph = False
 
+    # Snakemake makes the handler itself, and keeps it.
     interrupted = threading.Event()
 
     def __post_init__(self) -> None:
@@ -140,6 +145,13 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell a person what an event means to them; most mean nothing."""
+        try:
+            self._tell_of(record)
+        except Exception:
+            # Raised, it would end the thread that hands on the events.
+            self.handleError(record)
+
+    def _tell_of(self, record: logging.LogRecord) -> None:
         # An event's data are attributes of the record.
         event: Any = record
         match getattr(record, "event", None):
@@ -174,6 +186,8 @@ class LogHandler(LogHandlerBase):
                 pass
             case LogEvent.ERROR:
                 self.say(record.getMessage())
+            case None if "on user request" in record.getMessage():
+                self.interrupted.set()
 
     def say(self, *lines: str) -> None:
         """Print lines, above those of the steps that run."""
@@ -203,7 +217,9 @@ class LogHandler(LogHandlerBase):
         while not self.ended.wait(1):
             with self.lock:
                 for step in self.running.values():
-                    show(step)
+                    # A run that is stored loses its folder while this looks into it.
+                    with contextlib.suppress(OSError):
+                        show(step)
 
     def _draw(self, step: Step) -> None:
         """Draw a step's line on the terminal."""
@@ -231,11 +247,6 @@ class LogHandler(LogHandlerBase):
             step.told = (now, step.epoch)
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    LogHandler.interrupted.set()
-    signal.default_int_handler(number, frame)
-
-
 def main() -> int:
     """Make what the command line asks for; the exit status is 0 when it is made."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -257,11 +268,16 @@ def main() -> int:
         targets = ["study"]
 
     started = time.time()
-    signal.signal(signal.SIGINT, _interrupt)
     # Snakemake looks for plugins among the installed packages only.
     module = sys.modules[__name__]
     LoggerPluginRegistry().register_plugin("snakemake_logger_plugin_steps", module)
-    with announce():
+    try:
+        free_locks()
+        builds = announce()
+    except OSError as error:
+        sys.exit(f"Nothing can be built in {Path.cwd()}: {error}")
+    status: Any = 0
+    with builds:
         try:
             snakemake(
                 [
@@ -274,7 +290,7 @@ def main() -> int:
         except SystemExit as end:
             status = end.code
         except KeyboardInterrupt:
-            status = 130
+            LogHandler.interrupted.set()
     took = duration(time.time() - started)
     if LogHandler.interrupted.is_set():
         print(f"Stopped after {took}. What is finished is kept.", file=sys.stderr)

@@ -10,6 +10,7 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import make_book
 import pytest
-from smoke_book import ODD, environment
+from smoke_book import ODD, checkout, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 RULES = """
@@ -165,7 +166,7 @@ def test_failed_step_shows_the_end_of_its_log_and_where_the_rest_is(folder):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("cores", ["0", "-1", "", "two", "1.5"])
+@pytest.mark.parametrize("cores", ["0", "-1", "", "two"])
 def test_number_of_cores_is_checked(folder, cores):
     done = make(folder(), CORES=cores)
     assert done.returncode != 0
@@ -248,16 +249,40 @@ def test_two_builds_of_the_same_files_are_kept_apart(folder):
         (builder,) = re.findall(r"^(\d+) on ", (place / make_book.BUILDS).read_text())
         assert done.stdout.splitlines() == [
             f"Another build is making these files: process {builder} on "
-            f"{make_book.socket.gethostname()}."
+            f"{socket.gethostname()}."
         ]
         # It is the first one that goes on.
         assert os.getpgid(int(builder)) == process.pid
         assert process.poll() is None
 
 
+def test_build_knows_of_a_direct_call_of_snakemake(tmp_path):
+    place = tmp_path / ODD
+    checkout(place)
+    chapter = "derivation/moving_average"
+    with subprocess.Popen(
+        [
+            *(place / ".venv/bin/python", "-m", "snakemake", "--cores", "1"),
+            *("--", f"_build/quick/source/notebooks/{chapter}.ipynb"),
+        ],
+        cwd=place,
+        env=environment(),
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        wait_for(place / f"_build/quick/logs/{chapter}.log")
+        done = make(place)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert done.stdout.splitlines() == [
+        f"Another build is making these files: process {process.pid} on "
+        f"{socket.gethostname()}."
+    ]
+
+
 def test_interrupted_build_says_only_that(folder):
     place = folder(chapter="touch begun; sleep 600")
-    with started(place) as process:
+    # With several cores, Snakemake may start a step after that, and waits for its end.
+    with started(place, CORES=1) as process:
         wait_for(place / "begun")
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait() != 0

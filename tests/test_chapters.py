@@ -197,7 +197,8 @@ def test_parameter_may_be_none_if_it_says_so(
 
 
 def test_interrupted_execution_prints_no_traceback(chapter, tmp_path):
-    notebook = chapter(CHECK, "open('begun', 'w')", "import time; time.sleep(600)", END)
+    busy = "import time; open('begun', 'w')\nfor _ in range(600): time.sleep(1)"
+    notebook = chapter(CHECK, busy, END)
     with (tmp_path / "printed.txt").open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "gravity", "execute", notebook, "-o", "out.ipynb"],
