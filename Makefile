@@ -8,25 +8,31 @@ PYTHON ?= $(shell for v in 3.13 3.12 3.11; do \
 	python$$v -c 'import venv' 2>/dev/null && command -v python$$v && break; done)
 
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --rerun-triggers mtime \
-	--quiet rules host reason
+MAKE_BOOK := $(BIN)/python book/make_book.py --profile "$(PROFILE)" --cores "$(CORES)" \
+	$(if $(V),--verbose)
+# $(call needs,MODULE) stops with advice where the environment lacks a module.
+needs = $(BIN)/python -c "import $(1)" 2>/dev/null || { echo "The environment .venv is damaged:" \
+	"it can't import $(1). Delete the folder .venv and call make again." >&2; exit 1; }
+# Twice quiet, pip reports errors and no warnings.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:  ## list what there is
-	@echo "Usage: make TARGET [PROFILE=$(PROFILE)] [CORES=$(CORES)]"
+	@echo "Usage: make TARGET [PROFILE=$(PROFILE)] [CORES=$(CORES)] [V=1 for all of Snakemake's lines]"
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo "Profiles: $(notdir $(basename $(wildcard book/profiles/*.yaml)))"
 
 .PHONY: book
 book: .venv/book  ## execute the chapters, train what they need, render the book
-	@$(SNAKEMAKE) --config profile=$(PROFILE)
-	@echo "The book is made. Open file://$(CURDIR)/_build/$(PROFILE)/html/index.html"
+	@$(call needs,snakemake)
+	@$(MAKE_BOOK)
 
 .PHONY: study
 study: .venv/book  ## train the runs of one study, STUDY=plateau for example
-	@$(SNAKEMAKE) --config profile=$(PROFILE) -- _build/$(PROFILE)/studies/$(STUDY)
+	@$(call needs,snakemake)
+	@$(MAKE_BOOK) --study "$(STUDY)"
 
 .PHONY: publish-check
 publish-check: book  ## make the book; fail if it shows what must not be published
@@ -73,13 +79,12 @@ light: .venv/bin/python  ## execute the chapters that need no training, in the e
 
 .PHONY: newest
 newest: .venv/bin/python  ## install the newest Keras, TensorFlow and JAX in place of the pinned ones
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade \
-		--upgrade-strategy eager --editable ".[book,jax]" pytest hypothesis
+	$(PIP) --upgrade --upgrade-strategy eager --editable ".[book,jax]" pytest hypothesis
 	$(BIN)/python -m pip list | grep -iE "^(keras|tensorflow|jax|numpy) "
 
 .PHONY: package
 package: .venv/bin/python  ## build what a release uploads to PyPI, and check it
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
+	$(PIP) build twine
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/python -m twine check --strict dist/*
@@ -106,14 +111,19 @@ clean:  ## delete everything that was built, but for stored runs
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; found none. Set PYTHON=path." >&2; exit 1; }
-# Half an environment would be taken for a whole one the next time.
-	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+# Whatever is there has lost its Python. And half an environment would be taken for a
+# whole one the next time.
+	@$(PYTHON) -m venv --clear .venv || { rm -rf .venv; exit 1; }
 
 .venv/book: requirements.txt pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(call needs,pip)
+	@echo "Installing what the book needs into .venv, 3 GB. This takes some minutes."
+	@$(PIP) -r requirements.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/test: requirements-test.txt .venv/book
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@$(call needs,pip)
+	@echo "Installing what the tests need into .venv, 2 GB more."
+	@$(PIP) -r requirements-test.txt
 	@touch $@

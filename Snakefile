@@ -6,21 +6,37 @@ would make it changes.
 
 import os
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import yaml
 
-PROFILE = config.get("profile", "quick")
+
+def read_yaml(path):
+    with open(path) as file:
+        return yaml.safe_load(file)
+
+
+# For each profile, the parameters of every chapter that doesn't run with its own.
+PROFILES = {
+    path.stem: read_yaml(path) for path in sorted(Path("book/profiles").glob("*.yaml"))
+}
+# Snakemake makes `None` of what is given and empty.
+PROFILE = config.get("profile", "quick") or ""
+if PROFILE not in PROFILES:
+    sys.exit(
+        f"profile must be one of {', '.join(PROFILES)}. Received: profile={PROFILE}"
+    )
 BUILD = Path(config.get("build", "_build")) / PROFILE
 
-# The smoke scale trains on generated files. `gravity` reads the variable on import.
+# The smoke scale trains on generated files, whose checksums are part of the names of
+# its runs: no rule can make them. `gravity` reads the variable on import.
 if PROFILE == "smoke":
+    from book import make_datasets
+
     MANIFEST = (BUILD / "data/manifest.json").absolute()
     if not MANIFEST.exists():
-        command = [sys.executable, "tests/make_datasets.py", str(MANIFEST.parent)]
-        subprocess.run(command, check=True)
+        make_datasets.write(MANIFEST.parent)
     os.environ["GRAVITY_DATA_MANIFEST"] = str(MANIFEST)
     # Nor do runs of this scale belong among the others.
     os.environ.setdefault("GRAVITY_RUNS", f"{BUILD / 'runs'}{os.pathsep}book/results")
@@ -35,15 +51,11 @@ SOURCE = BUILD / "source"
 DATA = BUILD / "data" if PROFILE == "smoke" else BUILD.parent / "data"
 STORE = RunStore(*(root.absolute() for root in default_roots()))
 PYTHON = shlex.quote(sys.executable)
-JUPYTER_BOOK = shlex.quote(str(Path(sys.executable).with_name("jupyter-book")))
+# Its own script would take the installed `gravity`, not the one of this folder.
+JUPYTER_BOOK = f"{PYTHON} -c 'from jupyter_book.cli.main import main; main()'"
 
 # Chapters find the runs where the rules put them, whatever folder they run in.
 os.environ["GRAVITY_RUNS"] = os.pathsep.join(map(str, STORE.roots))
-
-
-def read_yaml(path):
-    with open(path) as file:
-        return yaml.safe_load(file)
 
 
 def pages(entry):
@@ -55,15 +67,6 @@ def pages(entry):
         return own + [page for item in entry.values() for page in pages(item)]
     return []
 
-
-# For each profile, the parameters of every chapter that doesn't run with its own.
-PROFILES = {
-    path.stem: read_yaml(path) for path in sorted(Path("book/profiles").glob("*.yaml"))
-}
-if PROFILE not in PROFILES:
-    raise WorkflowError(
-        f"profile must be one of {', '.join(PROFILES)}. Received: profile={PROFILE}"
-    )
 
 CHAPTERS = [
     page.removeprefix("notebooks/")
@@ -115,6 +118,9 @@ EXPERIMENTS = {run.run_id: run for runs in RUNS.values() for run in runs}
 STUDIES = {name: studies.experiments(name) for name in studies.STUDIES}
 # The winners of a study's tries, known when those are stored.
 STUDIES["tuned"] = [run for group in studies.tuned(STORE).values() for run in group]
+STUDY = config.get("study") or ""
+if "study" in config and STUDY not in STUDIES:
+    sys.exit(f"study must be one of {', '.join(STUDIES)}. Received: study={STUDY}")
 TRAINABLE = EXPERIMENTS | {run.run_id: run for runs in STUDIES.values() for run in runs}
 
 
@@ -146,6 +152,20 @@ def train_command(wildcards):
     return shlex.join(TRAINABLE[wildcards.run].command)
 
 
+def epochs(wildcards):
+    return TRAINABLE[wildcards.run].epochs
+
+
+BUILDS = []
+
+
+onstart:
+    from book import make_book
+
+    # The file is open, and locked, until this process ends.
+    BUILDS.append(make_book.announce())
+
+
 rule book:
     """The rendered book."""
     input:
@@ -166,37 +186,39 @@ rule book:
         source=SOURCE,
         build=BUILD,
     message:
-        "Rendering the book"
+        "pages"
     shell:
-        # The copies are made anew so that what left the checkout leaves the book.
-        "rm -rf {params.source}/book {params.source}/gravity {params.build}/html"
-        " && mkdir -p {params.source}"
-        " && cp _config.yml _toc.yml {params.source}"
-        " && cp -r book {params.source}/book"
-        " && cp -r gravity {params.source}"
-        " && {JUPYTER_BOOK} build -n -W --keep-going"
-        " --path-output {params.build}/sphinx {params.source} > {log} 2>&1"
-        " && cp -r {params.build}/sphinx/_build/html {params.build}/html"
-        " && mkdir -p {params.build}/html/_static/mathjax"
+        # What left the checkout must leave the book.
+        "rm -rf {params.source:q}/book {params.source:q}/gravity {params.build:q}/html"
+        " && mkdir -p {params.source:q}"
+        " && cp _config.yml _toc.yml {params.source:q}"
+        " && cp -r book {params.source:q}/book"
+        " && cp -r gravity {params.source:q}"
+        " && ({JUPYTER_BOOK} build -n -W --keep-going"
+        " --path-output {params.build:q}/sphinx {params.source:q} > {log:q} 2>&1"
+        # The last lines are then those that matter, not where Jupyter Book gave up.
+        " || (grep -aE '[:m] ?(WARNING|ERROR): |Error: ' {log:q} | tail -n 15 >> {log:q}; false))"
+        " && cp -r {params.build:q}/sphinx/_build/html {params.build:q}/html"
+        " && mkdir -p {params.build:q}/html/_static/mathjax"
         " && cp \"$({PYTHON} -c 'import mathjax; print(*mathjax.__path__)')\""
-        "/static/mathjax/es5/tex-svg.js {params.build}/html/_static/mathjax/"
+        "/static/mathjax/es5/tex-svg.js {params.build:q}/html/_static/mathjax/"
 
 
 rule runs:
     """All runs of the profile, and nothing else."""
     input:
         [run_file(run) for run in EXPERIMENTS.values()],
+    message:
+        "all runs"
     localrule: True
 
 
 rule study:
     """All runs of one of `gravity.evidence.studies`, as in: make study STUDY=plateau."""
     input:
-        lambda wildcards: map(run_file, STUDIES[wildcards.study]),
-    output:
-        touch(BUILD / "studies/{study}"),
-    wildcard_constraints:
-        study="|".join(STUDIES),
+        [run_file(run) for run in STUDIES.get(STUDY, ())],
+    message:
+        f"study {STUDY}"
     localrule: True
 
 
@@ -216,10 +238,10 @@ rule chapter:
     params:
         values=chapter_parameters,
     message:
-        "Executing {wildcards.chapter}"
+        "chapter {wildcards.chapter}"
     shell:
-        "{PYTHON} -m gravity execute {input[0]} -o {output} {params.values}"
-        " > {log} 2>&1"
+        "{PYTHON} -m gravity execute {input[0]:q} -o {output:q} {params.values}"
+        " > {log:q} 2>&1"
 
 
 rule data:
@@ -229,10 +251,10 @@ rule data:
     log:
         BUILD / "logs/data/{dataset}.log",
     message:
-        "Fetching {wildcards.dataset}"
+        "data {wildcards.dataset}"
     localrule: True
     shell:
-        "{PYTHON} -m gravity data fetch {wildcards.dataset} > {log} 2>&1"
+        "{PYTHON} -m gravity data fetch {wildcards.dataset} > {log:q} 2>&1"
 
 
 def data_file(wildcards):
@@ -258,12 +280,15 @@ rule run:
         command=train_command,
         stored=str(STORE.roots[0] / "{run}/run.json"),
     message:
-        "Training {wildcards.run}"
+        "training {wildcards.run}"
     # Small networks gain little from a second core: two runs side by side gain more.
     threads: 1
+    resources:
+        # Nothing limits them: they tell how long the bar of `make book` is.
+        epochs=epochs,
     shell:
         "TF_NUM_INTRAOP_THREADS={threads} TF_NUM_INTEROP_THREADS=1"
         " OMP_NUM_THREADS={threads}"
-        " {PYTHON} {params.command} > {log} 2>&1"
+        " {PYTHON} {params.command} > {log:q} 2>&1"
         # Where pods share no files, Snakemake wants a copy in a place of its own.
-        " && (test -e {output} || cp {params.stored} {output})"
+        " && (test -e {output:q} || cp {params.stored:q} {output:q})"

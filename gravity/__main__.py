@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from gravity import __version__
 from gravity.experiments import datasets, models
@@ -25,10 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that takes `-1e-3` for a number, which argparse takes for an option."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._negative_number_matcher = re.compile(r"-\.?\d|-inf$|-nan$")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m gravity", description="Train, list and execute."
-    )
+    parser = _Parser(prog="python -m gravity", description="Train, list and execute.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -258,7 +266,13 @@ def _execute(options: argparse.Namespace) -> None:
             '.venv/bin/activate`, or `pip install "gravity-optimizer[book]"`'
         ) from error
 
-    print(execution.execute(options.chapter, options.output, dict(options.p)))
+    # In a log, each step of the bar would be a line.
+    bar = sys.stderr.isatty()
+    print(
+        execution.execute(
+            options.chapter, options.output, dict(options.p), progress=bar
+        )
+    )
 
 
 def _publishable(options: argparse.Namespace) -> None:

@@ -13,7 +13,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from gravity.book import gate
 from gravity.evidence import comparison
@@ -90,9 +91,12 @@ def fits(value: object, kind: Any) -> bool:
 
     Args:
         value: the value.
-        kind: the type, as in `list[int]`; an integer passes for a `float`.
+        kind: the type, as in `list[int]` or `int | None`; an integer passes for a
+            `float`.
     """
     container = get_origin(kind)
+    if container in (UnionType, Union):
+        return any(fits(value, each) for each in get_args(kind))
     if container is list:
         (inner,) = get_args(kind)
         return isinstance(value, list) and all(fits(item, inner) for item in value)

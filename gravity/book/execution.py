@@ -1,9 +1,14 @@
 """Executes a chapter with papermill, with checked parameters and a checked end."""
 
 import ast
+import functools
+import json
+import logging
+import operator
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from gravity.book.chapters import COMPLETE, fits
@@ -14,15 +19,55 @@ class ChapterError(RuntimeError):
 
 
 def parameters(notebook: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
-    """Return a chapter's parameters as papermill finds them.
+    """Return a chapter's parameters, in the form of papermill's `inspect_notebook`.
+
+    Papermill itself passes over a type such as `int | None`.
 
     Returns:
-        For each name a dictionary with `inferred_type_name`, `default` (as source
-        code) and `help` (the comment).
-    """
-    import papermill
+        For each name a dictionary with `name`, `inferred_type_name` (as source code;
+        `None` where no type is declared), `default` (as source code) and `help` (the
+        comment).
 
-    return papermill.inspect_notebook(str(notebook))
+    Raises:
+        ValueError: the file isn't a notebook, or its cell of parameters isn't Python.
+    """
+    import nbformat
+
+    try:
+        cells = nbformat.read(notebook, as_version=4).cells
+    except OSError:
+        raise
+    except Exception as error:
+        # nbformat raises what the first damage happens to cause.
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{notebook} isn't a notebook: {reason}") from error
+    source = next(
+        (c.source for c in cells if "parameters" in c.metadata.get("tags", ())), ""
+    )
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise ValueError(
+            f"The parameters of {notebook} must be Python: {error}"
+        ) from error
+    found = {}
+    for statement in statements:
+        match statement:
+            case ast.AnnAssign(ast.Name(name), annotation, ast.expr() as default):
+                kind = ast.unparse(annotation)
+            case ast.Assign([ast.Name(name)], default):
+                kind = "None"
+            case _:
+                continue
+        line = source.splitlines()[(statement.end_lineno or 1) - 1].encode()
+        comment = line[statement.end_col_offset :].decode()
+        found[name] = {
+            "name": name,
+            "inferred_type_name": kind,
+            "default": ast.get_source_segment(source, default) or "",
+            "help": comment.partition("#")[2].strip(),
+        }
+    return found
 
 
 _KINDS = {
@@ -34,7 +79,28 @@ _KINDS = {
     "list[int]": list[int],
     "list[float]": list[float],
     "list[str]": list[str],
+    "None": NoneType,
 }
+
+
+def _declared(kind: str) -> Any:
+    """Return the type that a parameter's source code names, such as `int | None`."""
+    parts = [_KINDS.get(part) for part in kind.split(" | ")]
+    # Any type beyond these is checked by the chapter, and "None" alone says of none.
+    if kind == "None" or None in parts:
+        return Any
+    return functools.reduce(operator.or_, parts)
+
+
+def _hint(text: str, declared: Any) -> str:
+    """Return what to write instead of a text that is JSON."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    if not fits(value, declared):
+        return ""
+    return f", which is JSON. In Python it is {value!r}"
 
 
 def parse(value: Any, kind: str) -> Any:
@@ -49,16 +115,19 @@ def parse(value: Any, kind: str) -> Any:
         ValueError: the value isn't of that type, or a text no literal of it.
     """
     literal = value.tolist() if hasattr(value, "tolist") else value
+    declared = _declared(kind)
     if isinstance(value, str) and kind != "str":
         try:
             literal = ast.literal_eval(
                 value.capitalize() if kind == "bool" else value.strip()
             )
         except (ValueError, SyntaxError):
-            literal = None
-    # Any type that a chapter declares beyond these is checked by the chapter.
-    if kind in _KINDS and not fits(literal, _KINDS[kind]):
-        raise ValueError(f"must be of type {kind}. Received: {value}")
+            literal = value
+    if declared is Any:
+        return literal
+    if not fits(literal, declared):
+        hint = _hint(value, declared) if isinstance(value, str) else ""
+        raise ValueError(f"must be of type {kind}. Received: {value}{hint}")
     return float(literal) if kind == "float" else literal
 
 
@@ -76,7 +145,8 @@ def execute(
 
     Args:
         notebook: the chapter.
-        output: where the executed copy goes; its folder is made.
+        output: where the executed copy goes, a new file or one to be replaced; its
+            folder is made.
         values: parameters to set, by name. A string is read as the declared type, and
             NumPy's numbers and arrays count as Python's.
         progress: whether to show a bar with a step a cell. Defaults to `True`.
@@ -85,8 +155,9 @@ def execute(
         The path of the executed chapter.
 
     Raises:
-        ValueError: an unknown parameter or one of the wrong type, or an output that
-            would replace the chapter; nothing has run then.
+        ValueError: an unknown parameter or one of the wrong type, a file that isn't a
+            notebook, or an output that would replace the chapter or what isn't a
+            regular file; nothing has run then.
         ChapterError: a cell failed, the kernel died, or the chapter ended early.
     """
     import nbformat
@@ -114,29 +185,40 @@ def execute(
             raise ValueError(
                 f"Parameter {name} {error}. Accepted are: {accepted}."
             ) from None
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = _writable(output)
     draft = output.with_suffix(".failed.ipynb")
+    # One of an earlier try would be taken for this one's.
+    draft.unlink(missing_ok=True)
+    # All names are checked, and it would call one of type `int | None` unknown.
+    log = logging.getLogger("papermill")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            str(notebook), str(draft), checked, progress_bar=progress
+            str(notebook),
+            str(draft),
+            checked,
+            progress_bar=progress,
+            # When it is asked to end while it computes, it prints a traceback.
+            shutdown_kernel="immediate",
         )
     except Exception as error:
-        raise ChapterError(
-            f"{notebook} failed: {error}\nWhat it had computed is in {draft}."
-        ) from error
+        kept = f"\nWhat it had computed is in {draft}." if draft.exists() else ""
+        raise ChapterError(f"{notebook} failed: {error}{kept}") from error
+    finally:
+        log.setLevel(level)
     executed = nbformat.read(draft, as_version=4)
-    outputs = [
-        entry
-        for cell in executed.cells
-        if cell.cell_type == "code"
-        for entry in cell.outputs
-    ]
+    cells = [cell for cell in executed.cells if "outputs" in cell]
+    outputs = [entry for cell in cells for entry in cell.outputs]
     if not outputs or not COMPLETE.items() <= outputs[-1].get("metadata", {}).items():
-        raise ChapterError(
-            f"{notebook} ended before its last cell was complete. "
-            f"What it had computed is in {draft}."
-        )
+        if all(cell.metadata.papermill.status == "completed" for cell in cells):
+            reason = (
+                "ran to its end, but doesn't end as a chapter does, with "
+                "`chapters.colophon()`"
+            )
+        else:
+            reason = "ended before its last cell was complete"
+        raise ChapterError(f"{notebook} {reason}. What it had computed is in {draft}.")
     _merge_parameters(executed, known, checked)
     nbformat.write(executed, draft)
     os.replace(draft, output)
@@ -166,3 +248,21 @@ def _merge_parameters(
                     after = f" = {values[name]!r}"
                     lines[number] = line.replace(before, after, 1)
             cell.source = "\n".join(lines)
+
+
+def _writable(output: str | os.PathLike[str]) -> Path:
+    """Return the path of an output, in a folder that exists."""
+    path = Path(output)
+    if os.fspath(output).endswith(os.sep) or (path.exists() and not path.is_file()):
+        raise ValueError(
+            "Argument `output` must be a regular file or a new one. "
+            f"Received: output={output}"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            "Argument `output` must be in a folder that exists or can be made. "
+            f"Received: output={output} ({error})"
+        ) from error
+    return path

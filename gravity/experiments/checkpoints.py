@@ -60,6 +60,20 @@ class Progress:
         return len(self.history[METRICS[0]])
 
 
+def _folder(root: Path, run_id: str) -> Path:
+    return root / ".unfinished" / run_id
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*-*.npz"))
+
+
+def kept_epochs(root: Path, run_id: str) -> int:
+    """Return how many finished epochs are kept of a run that isn't stored in `root`."""
+    files = _files(_folder(root, run_id))
+    return int(files[-1].name.partition("-")[0]) if files else 0
+
+
 class Checkpoints:
     """The last two finished epochs of one unfinished run.
 
@@ -76,7 +90,7 @@ class Checkpoints:
 
     def __init__(self, root: Path, experiment: Experiment) -> None:
         self.experiment = experiment
-        self.folder = root / ".unfinished" / experiment.run_id
+        self.folder = _folder(root, experiment.run_id)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -127,7 +141,7 @@ class Checkpoints:
         """
         for partial in self.folder.glob("*.partial"):
             partial.unlink()
-        for path in reversed(self._files()):
+        for path in reversed(_files(self.folder)):
             content = retried(path.read_bytes)
             if hashlib.sha256(content).hexdigest() == path.stem.partition("-")[2]:
                 return self._parse(path, content, environment)
@@ -159,7 +173,7 @@ class Checkpoints:
 
     def _write(self, name: str, content: memoryview) -> None:
         # Deleted before and not after, so that the disk never has to hold three.
-        for old in self._files()[:-1]:
+        for old in _files(self.folder)[:-1]:
             _delete(old)
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f"{os.getpid()}.partial"
@@ -172,15 +186,12 @@ class Checkpoints:
 
     def delete(self) -> None:
         """Delete all that is kept of the run, which is stored by now."""
-        for path in self._files():
+        for path in _files(self.folder):
             with contextlib.suppress(OSError):
                 _delete(path)
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.with_name(f"{self.folder.name}.lock").unlink()
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("*-*.npz"))
 
     def _parse(
         self, path: Path, content: bytes, environment: dict[str, Any]

@@ -5,7 +5,7 @@ where a system package keeps them, then downloaded; none is used before its chec
 matched.
 
 Generated data: whether everything runs can be tried in minutes on small files of the
-same formats, made by a program (`tests/make_datasets.py`). The environment variable
+same formats, made by a program (`book/make_datasets.py`). The environment variable
 `GRAVITY_DATA_MANIFEST` names a JSON file beside them with their sizes and checksums,
 which then replace the official ones for as long as the process lives. Such data must
 never pass for the real ones. So the manifest has no addresses, and its files lie in its

@@ -78,7 +78,7 @@ class Programs:
         self._numbers: dict[str, Any] = {}
         if len(models) > 1:
             self._numbers = {
-                name: np.float32([each[name] for each in numbers])
+                name: np.array([each[name] for each in numbers], np.float32)
                 for name in (numbers[0] if numbers else ())
             }
             epoch = jax.vmap(epoch, in_axes=(0, 0, 0, None))

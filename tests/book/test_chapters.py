@@ -1,7 +1,13 @@
 """`gravity.book.chapters` and `gravity.book.execution`, on small real notebooks."""
 
 import math
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -13,6 +19,7 @@ from gravity.book.execution import ChapterError
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.runs import METRICS, RunStore
 
+ROOT = Path(__file__).resolve().parents[2]
 PARAMETERS = """\
 EPOCHS: int = 100  # passes over the training images
 RATE: float = 0.1  # the learning rate
@@ -133,9 +140,88 @@ def test_chapter_that_does_not_reach_its_end_has_failed(
     assert "values 100" in printed(tmp_path / "out.failed.ipynb")
 
 
-def test_chapter_without_colophon_has_failed(chapter, tmp_path):
-    with pytest.raises(ChapterError, match="ended before its last cell"):
-        execution.execute(chapter(SHOW), tmp_path / "out.ipynb", progress=False)
+@pytest.mark.parametrize("cells", [(SHOW,), (CHECK, "a = 1"), ()])
+def test_chapter_without_colophon_has_failed(chapter, tmp_path, cells):
+    with pytest.raises(ChapterError, match=r"ran to its end, but .*colophon\(\)`"):
+        execution.execute(chapter(*cells), tmp_path / "out.ipynb", progress=False)
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.failed.ipynb"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "device", "new folder", "below a file"])
+def test_output_that_is_no_regular_file_is_refused_first(chapter, tmp_path, kind):
+    paths = {
+        "folder": tmp_path,
+        "device": tmp_path / "device",
+        "new folder": f"{tmp_path}/new/",
+        "below a file": tmp_path / "file/out.ipynb",
+    }
+    # What could be broken here is a pipe with a name, and not /dev/null.
+    os.mkfifo(paths["device"])
+    (tmp_path / "file").touch()
+    notebook = chapter(f"open({str(tmp_path / 'ran')!r}, 'w')", CHECK, END)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"`output` must be .*Received: output="):
+        execution.execute(notebook, paths[kind], progress=False)
+    assert sorted(tmp_path.iterdir()) == before
+    assert paths["device"].is_fifo()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder refuses all files")
+def test_what_a_chapter_had_computed_is_said_to_be_where_it_is(chapter, tmp_path):
+    notebook = chapter("1 / 0")
+    failed = tmp_path / "out.failed.ipynb"
+    with pytest.raises(ChapterError, match=f"had computed is in {failed}"):
+        execution.execute(notebook, tmp_path / "out.ipynb", progress=False)
+    with pytest.raises(ChapterError, match="failed: ") as refused:
+        execution.execute(notebook, "/proc/out.ipynb", progress=False)
+    assert "had computed" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [({"SIZE": "None"}, "None"), ({"SIZE": "5"}, "5"), ({}, "3")]
+)
+def test_parameter_may_be_none_if_it_says_so(
+    chapter, tmp_path, caplog, given, shown, monkeypatch
+):
+    monkeypatch.setattr(
+        sys.modules[__name__], "PARAMETERS", "SIZE: int | None = 3  # images\n"
+    )
+    output = tmp_path / "out.ipynb"
+    notebook = chapter(CHECK, "print('size', SIZE)", END)
+    execution.execute(notebook, output, given, progress=False)
+    assert f"size {shown}\n" in printed(output)
+    # Papermill doesn't see such parameters.
+    assert "unknown" not in caplog.text
+    with pytest.raises(ValueError, match=r"int \| None. Received: many\. Accepted"):
+        execution.execute(notebook, output, {"SIZE": "many"}, progress=False)
+
+
+def test_interrupted_execution_prints_no_traceback(chapter, tmp_path):
+    busy = "import time; open('begun', 'w')\nfor _ in range(600): time.sleep(1)"
+    notebook = chapter(CHECK, busy, END)
+    with (tmp_path / "printed.txt").open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gravity", "execute", notebook, "-o", "out.ipynb"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait() == 130
+    assert "Traceback" not in (tmp_path / "printed.txt").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"cells": 3}', "\x00ü"])
+def test_file_that_is_no_notebook_is_named(tmp_path, text):
+    path = tmp_path / "chapter.ipynb"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path} isn't a notebook: "):
+        execution.execute(path, tmp_path / "out.ipynb", progress=False)
 
 
 def test_code_of_a_function_is_its_statements():

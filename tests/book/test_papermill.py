@@ -137,6 +137,10 @@ def test_comparison_shows_the_figure_of_every_value(done, folder):
         ("[1, 2]", "list[float]", [1, 2]),
         ("1e-3", "float", 0.001),
         ("true", "bool", True),
+        ("-1e-3", "float", -0.001),
+        ("None", "int | None", None),
+        ("5", "int | None", 5),
+        ("[1]", "int | list[int]", [1]),
     ],
 )
 def test_value_becomes_a_builtin(value, kind, expected):
@@ -154,6 +158,8 @@ def test_value_becomes_a_builtin(value, kind, expected):
         ("['a']", "list[int]"),
         ([1, "a"], "list[float]"),
         ("1 + 1", "int"),
+        ("many", "int | None"),
+        ("None", "int"),
     ],
 )
 def test_value_of_another_type_is_refused(value, kind):
@@ -161,6 +167,19 @@ def test_value_of_another_type_is_refused(value, kind):
         ValueError, match=re.escape(f"must be of type {kind}. Received")
     ):
         execution.parse(value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "python"),
+    [
+        ('{"a": true}', "dict", "{'a': True}"),
+        ("null", "int | None", "None"),
+    ],
+)
+def test_json_is_refused_with_what_to_write_instead(value, kind, python):
+    with pytest.raises(ValueError, match="which is JSON") as refused:
+        execution.parse(value, kind)
+    assert str(refused.value).endswith(f"which is JSON. In Python it is {python}")
 
 
 def test_chapter_is_never_its_own_output(tmp_path):

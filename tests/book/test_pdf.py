@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import browser
+import make_pdf
 import numpy as np
 import pypdfium2
 import pytest
@@ -16,7 +17,6 @@ from gravity.book import execution
 
 ROOT = Path(__file__).resolve().parents[2]
 
-import make_pdf  # noqa: E402
 
 CHAPTER = "notebooks/derivation/learning_rate"
 TOC = [(0, "book/cite"), (1, CHAPTER)]

@@ -13,6 +13,7 @@ from gravity.__main__ import _parser
 from gravity.book import execution
 
 ROOT = Path(__file__).resolve().parents[2]
+CHAPTER = "notebooks/derivation/learning_rate.ipynb"
 # CONTRIBUTING.md has a test that carries it out.
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").rglob("*.md"))]
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -83,6 +84,15 @@ def test_command_is_one_that_there_is(words):
                 "python",
                 "workers.py",
             ]
+
+
+@pytest.mark.parametrize("value", ["-1e-3", "-.5", "-1", "-2.5E+4", "-inf"])
+def test_negative_number_is_a_value(value):
+    execute = ["execute", CHAPTER, "-o", "out.ipynb", "-p", "RATE", value]
+    assert _parser().parse_args(execute).p == [["RATE", value]]
+    train = ["train", "--dataset", "digits", "--architecture", "vgg16"]
+    train += ["--optimizer", "gravity", "--width", value]
+    assert _parser().parse_args(train).width == float(value)
 
 
 def test_readme_has_commands():

@@ -84,7 +84,7 @@ def test_benchmark_is_one_job_a_run_and_one_download_a_set_of_files(cluster, tmp
         *("--printshellcmds", "--cores", "64"),
         *("--config", "profile=paper", f"build={tmp_path}", "--", "runs"),
     )
-    runs = set(re.findall(r"Training (\S+)-[0-9a-f]+$", out, re.M))
+    runs = set(re.findall(r"training (\S+)-[0-9a-f]+$", out, re.M))
     assert runs == {
         "-".join(run)
         for run in itertools.product(
@@ -92,7 +92,7 @@ def test_benchmark_is_one_job_a_run_and_one_download_a_set_of_files(cluster, tmp
         )
     }
     assert job_counts(out)["run"] == 30
-    fetched = re.findall(r"Fetching (\w+)$", out, re.M)
+    fetched = re.findall(r"data (\w+)$", out, re.M)
     # CIFAR-100's coarse and fine labels are in one file.
     assert sorted(fetched) == sorted(DATASETS[:4])
     assert job_counts(out)["data"] == 4

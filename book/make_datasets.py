@@ -1,4 +1,4 @@
-"""Makes tiny datasets in the real on-disk formats: `make_datasets.py FOLDER`.
+"""Makes tiny datasets in the real on-disk formats: `book/make_datasets.py FOLDER`.
 
 A smoke run of the whole benchmark needs the five datasets of Table 3 in files that are
 read like the official ones, but small. The images are noise around one grey level a
@@ -19,8 +19,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from gravity.experiments import datasets
-
+# `gravity` reads the manifest when it is imported, so this file must do without it.
+IDX_FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+# For each dataset the paths of its files in a cache folder.
+FILES = {
+    "mnist": [f"mnist/{name}" for name in IDX_FILES],
+    "fashion_mnist": [f"fashion_mnist/{name}" for name in IDX_FILES],
+    "cifar10": ["cifar-10/cifar-10-python.tar.gz"],
+    "cifar100_coarse": ["cifar-100/cifar-100-python.tar.gz"],
+    "cifar100_fine": ["cifar-100/cifar-100-python.tar.gz"],
+}
 # Every class has a training and a test image, and five batches can share the former.
 TRAIN_SIZE, TEST_SIZE = 200, 100
 
@@ -155,16 +168,17 @@ def files(seed=0):
     rng = np.random.default_rng(seed)
     made = {}
     for name in ("mnist", "fashion_mnist"):
-        official = datasets.OFFICIAL_DATASETS[name].files
         contents = idx_files(arrays(rng, 10, (28, 28)))
-        made |= dict(zip([file.path for file in official], contents, strict=True))
+        made |= dict(zip(FILES[name], contents, strict=True))
     cifar10 = cifar10_members(*arrays(rng, 10, (32, 32, 3)))
-    made["cifar-10/cifar-10-python.tar.gz"] = tar_gz(cifar10)
+    (path,) = FILES["cifar10"]
+    made[path] = tar_gz(cifar10)
     x_train, fine_train, x_test, fine_test = arrays(rng, 100, (32, 32, 3))
     cifar100 = cifar100_members(
         x_train, fine_train // 5, fine_train, x_test, fine_test // 5, fine_test
     )
-    made["cifar-100/cifar-100-python.tar.gz"] = tar_gz(cifar100)
+    (path,) = FILES["cifar100_fine"]
+    made[path] = tar_gz(cifar100)
     return made
 
 
@@ -179,16 +193,15 @@ def write(folder, seed=0):
         name: {
             "train_size": TRAIN_SIZE,
             "test_size": TEST_SIZE,
-            "files": {
-                file.path: hashlib.sha256(made[file.path]).hexdigest()
-                for file in spec.files
-            },
+            "files": {path: hashlib.sha256(made[path]).hexdigest() for path in paths},
         }
-        for name, spec in datasets.OFFICIAL_DATASETS.items()
-        if spec.files
+        for name, paths in FILES.items()
     }
     manifest = folder / "manifest.json"
-    manifest.write_text(json.dumps({"datasets": entries}, indent=2) + "\n")
+    # It appears when it is complete: who finds it takes the rest to be there.
+    partial = folder / "manifest.partial"
+    partial.write_text(json.dumps({"datasets": entries}, indent=2) + "\n")
+    partial.replace(manifest)
     return manifest
 
 
