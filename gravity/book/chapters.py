@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from gravity.book import gate
 from gravity.evidence import comparison
-from gravity.evidence.claims import Claim, by_seed, over_seeds
+from gravity.evidence.claims import Claim
+from gravity.evidence.judgement import by_seed
+from gravity.evidence.rules import plateau_left
+from gravity.evidence.verdicts import over_seeds
 from gravity.experiments import datasets, environment, models
 from gravity.experiments.experiment import (
     OPTIMIZERS,
@@ -572,24 +575,6 @@ def best_runs(runs: Sequence[Run]) -> dict[str, Run]:
 def _last_loss(run: Run) -> float:
     loss = run.history["loss"][-1]
     return math.inf if math.isnan(loss) else loss
-
-
-def plateau(dataset: str) -> float:
-    """Return the loss below which a network has left guessing behind, 0.9 ln C.
-
-    Args:
-        dataset: a key of `gravity.experiments.datasets.DATASETS`, with C classes.
-    """
-    return 0.9 * math.log(datasets.DATASETS[dataset].classes)
-
-
-def plateau_left(run: Run) -> int | None:
-    """Return the first epoch whose training loss is below `plateau`, if any."""
-    threshold = plateau(run.experiment.dataset)
-    for epoch, loss in enumerate(run.history["loss"], start=1):
-        if loss < threshold:
-            return epoch
-    return None
 
 
 def _loss(value: float) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gravity.evidence.published import Published
+from gravity.evidence.published import Key, Published
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import Experiment, paper_arguments
 
@@ -34,7 +34,7 @@ class Check:
         stored: what was published beside the history, `None` if nothing was.
     """
 
-    run: tuple[str, str, str]
+    run: Key
     setting: str
     stated: float | str
     stored: float | str | None

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gravity.evidence import studies
-from gravity.evidence.claims import CANT_TELL, NOT_SUPPORTED, SIMILAR_POINTS, SUPPORTED
 from gravity.evidence.comparison import FEWEST_SEEDS, RESAMPLES, difference, signed
+from gravity.evidence.rules import SIMILAR_POINTS
+from gravity.evidence.verdicts import CANT_TELL, NOT_SUPPORTED, SUPPORTED
 from gravity.experiments.runs import Run, RunStore
 
 Runs = Mapping[str, Sequence[Run]]
@@ -25,7 +26,7 @@ class Finding:
     Attributes:
         hypothesis: what was to be decided, as a sentence.
         answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`, as in
-        `gravity.evidence.claims`.
+        `gravity.evidence.verdicts`.
         sentence: what was found.
         estimate: the number in it.
         low: lower end of the number's 95 % confidence interval.

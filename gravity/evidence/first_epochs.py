@@ -7,13 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gravity.evidence.published import Published
+from gravity.evidence.published import Key, Published
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import PAPER_LEARNING_RATES, Experiment, grid
 from gravity.experiments.runs import Run
-
-Key = tuple[str, str, str]
-"""A dataset, an architecture and an optimizer."""
 
 LOSS_SHARE = 0.1
 """Two training losses agree if their shares of ln C differ by no more than this."""

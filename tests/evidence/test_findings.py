@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from gravity.evidence import findings, studies
-from gravity.evidence.claims import CANT_TELL, NOT_SUPPORTED, SUPPORTED
+from gravity.evidence.verdicts import CANT_TELL, NOT_SUPPORTED, SUPPORTED
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.runs import METRICS, RunStore
 
