@@ -19,7 +19,7 @@ from gravity.evidence.rules import (
     similar,
     stable_from,
 )
-from gravity.evidence.verdicts import CANT_TELL, Verdict
+from gravity.evidence.verdicts import Answer, Verdict
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import TITLES
 
@@ -44,7 +44,7 @@ class Claim:
         if missing:
             *most, last = missing
             names = f"{', '.join(most)} or {last}" if most else last
-            return Verdict(CANT_TELL, f"no run with {names}")
+            return Verdict(Answer.CANT_TELL, f"no run with {names}")
         return self.rule(histories)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from gravity import kinematics
-from gravity.evidence.verdicts import CANT_TELL, Verdict, decided
+from gravity.evidence.verdicts import Answer, Verdict, decided
 
 
 def small_gradients_are_descent() -> Verdict:
@@ -220,7 +220,7 @@ def first_update_weighs_alike() -> Verdict:
     )
     if math.isclose(equation, algorithm):
         return Verdict(decided(math.isclose(equation, 0.5)), evidence)
-    return Verdict(CANT_TELL, f"the paper has two versions: {evidence}")
+    return Verdict(Answer.CANT_TELL, f"the paper has two versions: {evidence}")
 
 
 def alpha_sets_the_first_step() -> Verdict:

@@ -12,7 +12,7 @@ import numpy as np
 from gravity.evidence import studies
 from gravity.evidence.comparison import FEWEST_SEEDS, RESAMPLES, difference, signed
 from gravity.evidence.rules import SIMILAR_POINTS
-from gravity.evidence.verdicts import CANT_TELL, NOT_SUPPORTED, SUPPORTED
+from gravity.evidence.verdicts import Answer
 from gravity.experiments.runs import Run, RunStore
 
 Runs = Mapping[str, Sequence[Run]]
@@ -25,8 +25,7 @@ class Finding:
 
     Attributes:
         hypothesis: what was to be decided, as a sentence.
-        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`, as in
-        `gravity.evidence.verdicts`.
+        answer: supported, not supported or can't tell.
         sentence: what was found.
         estimate: the number in it.
         low: lower end of the number's 95 % confidence interval.
@@ -37,7 +36,7 @@ class Finding:
     """
 
     hypothesis: str
-    answer: str
+    answer: Answer
     sentence: str
     estimate: float
     low: float
@@ -50,7 +49,7 @@ class Finding:
 def _missing(hypothesis: str, page: str, figure: str) -> Finding:
     return Finding(
         hypothesis,
-        CANT_TELL,
+        Answer.CANT_TELL,
         f"Some condition has fewer than {FEWEST_SEEDS} seeds stored.",
         math.nan,
         math.nan,
@@ -91,11 +90,11 @@ def nearly_linear(found: Runs) -> Finding:
         return _missing(hypothesis, *place)
     mean, low, high = _points(found, "neither, same push", "Gravity")
     if -SIMILAR_POINTS < low <= high < SIMILAR_POINTS:
-        answer = SUPPORTED
+        answer = Answer.SUPPORTED
     elif low > SIMILAR_POINTS or high < -SIMILAR_POINTS:
-        answer = NOT_SUPPORTED
+        answer = Answer.NOT_SUPPORTED
     else:
-        answer = CANT_TELL
+        answer = Answer.CANT_TELL
     return Finding(
         hypothesis,
         answer,
@@ -131,7 +130,13 @@ def _raises(
     if not _complete(found, (one, other)):
         return _missing(hypothesis, page, figure)
     mean, low, high = _points(found, one, other)
-    answer = SUPPORTED if low > 0 else NOT_SUPPORTED if high <= 0 else CANT_TELL
+    answer = (
+        Answer.SUPPORTED
+        if low > 0
+        else Answer.NOT_SUPPORTED
+        if high <= 0
+        else Answer.CANT_TELL
+    )
     return Finding(
         hypothesis,
         answer,
@@ -243,11 +248,11 @@ def width_exponent(found: Runs) -> Finding:
     high = float(np.quantile(drawn, 0.975)) + coarse
     estimate = _exponent(best_alphas(found))
     if low <= -0.5 <= high and high < 0:
-        answer = SUPPORTED
+        answer = Answer.SUPPORTED
     elif low > -0.5 or high < -0.5:
-        answer = NOT_SUPPORTED
+        answer = Answer.NOT_SUPPORTED
     else:
-        answer = CANT_TELL
+        answer = Answer.CANT_TELL
     return Finding(
         hypothesis,
         answer,

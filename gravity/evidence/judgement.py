@@ -13,7 +13,7 @@ from gravity.evidence.ledger import LEDGER, Entry
 from gravity.evidence.published import Key, Pair, Published
 from gravity.evidence.rules import Histories
 from gravity.evidence.surveys import Evidence, is_evidence
-from gravity.evidence.verdicts import CANT_TELL, Verdict, over_seeds
+from gravity.evidence.verdicts import Answer, Verdict, over_seeds
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import PAPER_OPTIMIZERS, paper_experiment
 from gravity.experiments.runs import History, Run
@@ -176,7 +176,7 @@ def judge_ours(entry: Entry, stored: Sequence[Run]) -> Verdict | None:
     if not seeds:
         there = sum(pair in chosen for pair in pairs)
         some = f"runs of {there} of {len(pairs)} pairs" if there else "no run"
-        return Verdict(CANT_TELL, some)
+        return Verdict(Answer.CANT_TELL, some)
     reduced = any(chosen[pair][0].experiment.scale != "paper" for pair in pairs)
     verdict = over_seeds(entry.decide, seeds, reduced=reduced)
     scales = dict.fromkeys(_scale(chosen[pair][0]) for pair in pairs)
@@ -194,16 +194,16 @@ def _scale(run: Run) -> str:
 
 def counts(
     authors: Mapping[Key, Published], stored: Sequence[Run]
-) -> dict[str, dict[str, Counter[str]]]:
+) -> dict[str, dict[str, Counter[Answer]]]:
     """Return how often each answer is given, by heading and by whose runs.
 
     Returns:
         For each heading of `LEDGER` the counters `authors` and `ours`; computations are
         in `computed`.
     """
-    found: dict[str, dict[str, Counter[str]]] = {}
+    found: dict[str, dict[str, Counter[Answer]]] = {}
     for heading, entries in LEDGER.items():
-        of: dict[str, Counter[str]] = {
+        of: dict[str, Counter[Answer]] = {
             name: Counter() for name in ("computed", "authors", "ours")
         }
         for entry in entries:

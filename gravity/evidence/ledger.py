@@ -43,7 +43,7 @@ from gravity.evidence.surveys import (
     learns_everywhere,
     steadiest,
 )
-from gravity.evidence.verdicts import CANT_TELL, SUPPORTED, Verdict, decided
+from gravity.evidence.verdicts import Answer, Verdict, decided
 from gravity.experiments.experiment import PAPER_OPTIMIZERS
 from gravity.experiments.runs import Run
 
@@ -130,7 +130,7 @@ def _not_clearly_calmer(metric: str) -> Rule:
         verdict = calmer(histories)
         if math.isnan(oscillation(histories["vgg16"], metric)):
             return verdict
-        return Verdict(decided(verdict.answer != SUPPORTED), verdict.evidence)
+        return Verdict(decided(verdict.answer != Answer.SUPPORTED), verdict.evidence)
 
     return Rule(f"it is not so that, {calmer.words}", rule)
 
@@ -291,7 +291,7 @@ _ALGORITHM = (
         "β = 0.9 is the best value in most cases.",
         "smallest last training loss among runs that differ in β only",
         "fig-7",
-        lambda _: Verdict(CANT_TELL, "no run with another β is published"),
+        lambda _: Verdict(Answer.CANT_TELL, "no run with another β is published"),
         tries=beta_is_best,
     ),
     Entry(
@@ -300,7 +300,7 @@ _ALGORITHM = (
         "last training loss below 90 % of that of guessing, in most settings that were "
         "tried with it",
         "fig-settings",
-        lambda _: Verdict(CANT_TELL, "no run with another α is published"),
+        lambda _: Verdict(Answer.CANT_TELL, "no run with another α is published"),
         tries=alpha_suits_most,
     ),
 )

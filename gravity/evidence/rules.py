@@ -11,14 +11,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gravity.evidence.verdicts import (
-    CANT_TELL,
-    NOT_SUPPORTED,
-    SUPPORTED,
-    Measured,
-    Verdict,
-    agreed,
-)
+from gravity.evidence.verdicts import Answer, Measured, Verdict, agreed
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import TITLES
 from gravity.experiments.runs import History, Run
@@ -192,7 +185,7 @@ def faster(winner: str, losers: Sequence[str], metric: str) -> Rule:
             lambda epoch: f"{epoch:.3g}" if math.isfinite(epoch) else "never",
         )
         if epochs[winner] == others:
-            return Verdict(CANT_TELL, evidence, (measured,))
+            return Verdict(Answer.CANT_TELL, evidence, (measured,))
         answer = agreed([epochs[winner] < others])
         return Verdict(answer, evidence, (measured,))
 
@@ -225,15 +218,17 @@ def _compare_oscillations(values: Mapping[str, float], metric: str) -> Verdict:
     numbers = ", ".join(f"{TITLES[key]} {value:.3g}" for key, value in values.items())
     what = f"standard deviation of the steps of {METRIC_TITLES[metric]}"
     if any(math.isnan(value) for value in values.values()):
-        return Verdict(CANT_TELL, f"diverged, or fewer than {SETTLED + 3} epochs")
+        return Verdict(
+            Answer.CANT_TELL, f"diverged, or fewer than {SETTLED + 3} epochs"
+        )
     measured = Measured(
         what, {key: (value,) for key, value in values.items()}, "{:.3g}".format
     )
-    answer = CANT_TELL
+    answer = Answer.CANT_TELL
     if all(first >= CLEARLY * value for value in rest):
-        answer = SUPPORTED
+        answer = Answer.SUPPORTED
     elif any(first < value for value in rest):
-        answer = NOT_SUPPORTED
+        answer = Answer.NOT_SUPPORTED
     return Verdict(answer, f"{what}: {numbers}", (measured,))
 
 
@@ -261,7 +256,7 @@ def stable_from(name: str, epoch: int) -> Rule:
     def rule(histories: Histories) -> Verdict:
         values = histories[name]["val_accuracy"][epoch - 1 :]
         if len(values) < 2:
-            return Verdict(CANT_TELL, f"the run has no {epoch} epochs")
+            return Verdict(Answer.CANT_TELL, f"the run has no {epoch} epochs")
         jump = 100 * max(
             abs(after - before) for before, after in itertools.pairwise(values)
         )
@@ -324,7 +319,7 @@ def learns(names: Sequence[str]) -> Rule:
             for name, value in last.items()
         )
         return Verdict(
-            SUPPORTED if min(last.values()) >= LEARNT else NOT_SUPPORTED,
+            Answer.SUPPORTED if min(last.values()) >= LEARNT else Answer.NOT_SUPPORTED,
             f"last training accuracy: {numbers} (learnt: at least {100 * LEARNT:g} %)",
             (
                 _measured(
@@ -349,10 +344,10 @@ def every(*rules: Rule) -> Rule:
         answers = {verdict.answer for verdict in verdicts}
         evidence = "; ".join(verdict.evidence for verdict in verdicts)
         measured = _joined(verdict.measured for verdict in verdicts)
-        for answer in (NOT_SUPPORTED, CANT_TELL):
+        for answer in (Answer.NOT_SUPPORTED, Answer.CANT_TELL):
             if answer in answers:
                 return Verdict(answer, evidence, measured)
-        return Verdict(SUPPORTED, evidence, measured)
+        return Verdict(Answer.SUPPORTED, evidence, measured)
 
     return Rule(
         "; and ".join(each.words for each in rules),

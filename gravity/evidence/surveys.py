@@ -18,15 +18,7 @@ from gravity.evidence.rules import (
     oscillation,
     plateau,
 )
-from gravity.evidence.verdicts import (
-    CANT_TELL,
-    NOT_SUPPORTED,
-    SUPPORTED,
-    Verdict,
-    decided,
-    in_most,
-    over_seeds,
-)
+from gravity.evidence.verdicts import Answer, Verdict, decided, in_most, over_seeds
 from gravity.experiments.experiment import (
     OPTIMIZERS,
     PAPER_LEARNING_RATES,
@@ -93,7 +85,7 @@ def learns_everywhere(evidence: Evidence) -> Verdict:
         if "gravity" in (histories := histories_of(pair, evidence))
     }
     if not last:
-        return Verdict(CANT_TELL, "no run with Gravity")
+        return Verdict(Answer.CANT_TELL, "no run with Gravity")
     worst = min(last, key=lambda pair: last[pair])
     return Verdict(
         decided(last[worst] >= LEARNT),
@@ -134,10 +126,10 @@ def in_each(pairs: Sequence[Pair], rule: Rule) -> Callable[[Evidence], Verdict]:
             verdict = Claim("", rule).judge(histories_of(pair, evidence))
             answers.append(verdict.answer)
             seen.append(f"{pair_title(pair)}: {verdict.answer}")
-        for answer in (NOT_SUPPORTED, CANT_TELL):
+        for answer in (Answer.NOT_SUPPORTED, Answer.CANT_TELL):
             if answer in answers:
                 return Verdict(answer, "; ".join(seen))
-        return Verdict(SUPPORTED, "; ".join(seen))
+        return Verdict(Answer.SUPPORTED, "; ".join(seen))
 
     return decide
 
@@ -157,7 +149,7 @@ def between_depths(
         keys = {name: (dataset, name, optimizer) for name in ("vgg16", "vgg19")}
         missing = [TITLES[name] for name, key in keys.items() if key not in evidence]
         if missing:
-            return Verdict(CANT_TELL, f"no run on {' or '.join(missing)}")
+            return Verdict(Answer.CANT_TELL, f"no run on {' or '.join(missing)}")
         return rule({name: evidence[key] for name, key in keys.items()})
 
     return decide
@@ -228,8 +220,12 @@ def alpha_suits_most(stored: Sequence[Run]) -> Verdict:
             + "".join(f", α = {alpha:g} did" for alpha in better_ones)
         )
     # What can't be told yet may go either way.
-    open_ones = answers.count(CANT_TELL)
-    answer = CANT_TELL if open_ones else in_most(answers.count(SUPPORTED), len(answers))
+    open_ones = answers.count(Answer.CANT_TELL)
+    answer = (
+        Answer.CANT_TELL
+        if open_ones
+        else in_most(answers.count(Answer.SUPPORTED), len(answers))
+    )
     return Verdict(answer, "; ".join(seen) or "no run")
 
 
@@ -255,10 +251,10 @@ def beta_is_best(stored: Sequence[Run]) -> Verdict:
                 Verdict(verdict.answer, f"{_group_title(group)}: {verdict.evidence}")
             )
     if not verdicts:
-        return Verdict(CANT_TELL, "no run")
+        return Verdict(Answer.CANT_TELL, "no run")
     answers = {verdict.answer for verdict in verdicts}
     return Verdict(
-        answers.pop() if len(answers) == 1 else CANT_TELL,
+        answers.pop() if len(answers) == 1 else Answer.CANT_TELL,
         "; ".join(verdict.evidence for verdict in verdicts),
     )
 

@@ -1,5 +1,6 @@
 """Verdicts: what data say of a statement, on one run or over several seeds."""
 
+import enum
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -8,13 +9,20 @@ from typing import TypeVar
 
 from gravity.evidence.comparison import FEWEST_SEEDS
 
-SUPPORTED, NOT_SUPPORTED, CANT_TELL = "supported", "not supported", "can't tell"
-PLAIN = (SUPPORTED, NOT_SUPPORTED, CANT_TELL)
-"""What a verdict says on runs at the paper's scale, and on computations."""
-HOLDS_REDUCED, FAILS_REDUCED = "holds at reduced scale", "fails at reduced scale"
 
-ANSWERS = (SUPPORTED, NOT_SUPPORTED, HOLDS_REDUCED, FAILS_REDUCED, CANT_TELL)
-"""In the order of the tables."""
+class Answer(enum.StrEnum):
+    """What a verdict says, in the order of the tables.
+
+    Of several seeds at less than the paper's scale a statement holds there, or fails,
+    and is neither supported nor the opposite.
+    """
+
+    SUPPORTED = "supported"
+    NOT_SUPPORTED = "not supported"
+    HOLDS_REDUCED = "holds at reduced scale"
+    FAILS_REDUCED = "fails at reduced scale"
+    CANT_TELL = "can't tell"
+
 
 FEWEST_REDUCED = 3
 """At reduced scale so many seeds that all agree say whether a statement holds there."""
@@ -47,27 +55,26 @@ class Verdict:
     """What the data say of a statement.
 
     Attributes:
-        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`; of several seeds at less
-            than the paper's scale `HOLDS_REDUCED` or `FAILS_REDUCED`.
+        answer: to whether the statement is right.
         evidence: the numbers that decided it, as a phrase.
         measured: the same as numbers. Defaults to none.
     """
 
-    answer: str
+    answer: Answer
     evidence: str
     measured: tuple[Measured, ...] = ()
 
 
-def decided(holds: object) -> str:
+def decided(holds: object) -> Answer:
     """Return whether a statement is supported by what holds, or doesn't."""
-    return SUPPORTED if holds else NOT_SUPPORTED
+    return Answer.SUPPORTED if holds else Answer.NOT_SUPPORTED
 
 
-def agreed(answers: Sequence[bool]) -> str:
+def agreed(answers: Sequence[bool]) -> Answer:
     """Return the answer to a statement that has to hold in several respects."""
     if all(answers):
-        return SUPPORTED
-    return CANT_TELL if any(answers) else NOT_SUPPORTED
+        return Answer.SUPPORTED
+    return Answer.CANT_TELL if any(answers) else Answer.NOT_SUPPORTED
 
 
 def over_seeds(
@@ -89,29 +96,29 @@ def over_seeds(
     """
     verdicts = [judge(each) for each in seeds]
     if not verdicts:
-        return Verdict(CANT_TELL, "no run")
+        return Verdict(Answer.CANT_TELL, "no run")
     measured = _averaged([verdict.measured for verdict in verdicts])
     count = len(verdicts)
     agreeing = {
         answer: sum(verdict.answer == answer for verdict in verdicts)
-        for answer in (SUPPORTED, NOT_SUPPORTED)
+        for answer in (Answer.SUPPORTED, Answer.NOT_SUPPORTED)
     }
     evidence = (
-        f"{agreeing[SUPPORTED]} of {count} seeds say so, "
-        f"{agreeing[NOT_SUPPORTED]} say the opposite"
+        f"{agreeing[Answer.SUPPORTED]} of {count} seeds say so, "
+        f"{agreeing[Answer.NOT_SUPPORTED]} say the opposite"
     )
     alike = {verdict.evidence for verdict in verdicts}
     if not any(agreeing.values()) and len(alike) == 1:
         # What keeps every seed from telling is the same: the runs are too short.
-        return Verdict(CANT_TELL, alike.pop(), measured)
+        return Verdict(Answer.CANT_TELL, alike.pop(), measured)
     if reduced and count >= FEWEST_REDUCED:
         for answer, stands_for in (
-            (SUPPORTED, HOLDS_REDUCED),
-            (NOT_SUPPORTED, FAILS_REDUCED),
+            (Answer.SUPPORTED, Answer.HOLDS_REDUCED),
+            (Answer.NOT_SUPPORTED, Answer.FAILS_REDUCED),
         ):
             if agreeing[answer] == count:
                 return Verdict(stands_for, evidence, measured)
-        return Verdict(CANT_TELL, evidence, measured)
+        return Verdict(Answer.CANT_TELL, evidence, measured)
     if count < FEWEST_SEEDS:
         those = "one seed" if count == 1 else f"{count} seeds"
         seen = [verdict.evidence for verdict in verdicts]
@@ -120,12 +127,12 @@ def over_seeds(
         if len(set(seen)) > 1:
             points = "; ".join(f"({n}) {each}" for n, each in enumerate(seen, start=1))
         return Verdict(
-            CANT_TELL, f"{those}, too few to claim anything; {points}", measured
+            Answer.CANT_TELL, f"{those}, too few to claim anything; {points}", measured
         )
     for answer, number in agreeing.items():
         if beyond_chance(number, count):
             return Verdict(answer, evidence, measured)
-    return Verdict(CANT_TELL, evidence, measured)
+    return Verdict(Answer.CANT_TELL, evidence, measured)
 
 
 def _averaged(seeds: Sequence[tuple[Measured, ...]]) -> tuple[Measured, ...]:
@@ -155,12 +162,14 @@ def beyond_chance(agreeing: int, count: int) -> bool:
     return ways / 2**count < 0.05
 
 
-def in_most(holding: int, count: int) -> str:
+def in_most(holding: int, count: int) -> Answer:
     """Return the answer to a claim about all cases that holds in some of them.
 
     It is supported when a fair coin would hold as often in less than 5 % of all cases
     (nine of ten), and not supported when it holds in no more than half.
     """
     if count and beyond_chance(holding, count):
-        return SUPPORTED
-    return CANT_TELL if not count or 2 * holding > count else NOT_SUPPORTED
+        return Answer.SUPPORTED
+    return (
+        Answer.CANT_TELL if not count or 2 * holding > count else Answer.NOT_SUPPORTED
+    )

@@ -4,11 +4,13 @@ import re
 
 from gravity.book import ledger_table
 from gravity.evidence.ledger import LEDGER, Entry
-from gravity.evidence.verdicts import SUPPORTED, Verdict
+from gravity.evidence.verdicts import Answer, Verdict
 
 
 def test_table_escapes_what_markdown_would_read():
-    entry = Entry("9", "a|b*c", "t_t", "fig-1", lambda _: Verdict(SUPPORTED, "1 < 2"))
+    entry = Entry(
+        "9", "a|b*c", "t_t", "fig-1", lambda _: Verdict(Answer.SUPPORTED, "1 < 2")
+    )
     row = ledger_table.table([entry], {}, []).data.splitlines()[-1]
     first, second, third = row.split(" | ")
     assert first == r"| **9** a\|b\*c [Figure](#fig-1)<br>*Decided by: t\_t.*"

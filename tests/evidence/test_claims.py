@@ -4,7 +4,7 @@ from histories import RISING
 
 from gravity.evidence.claims import PAIR_CLAIMS, Claim
 from gravity.evidence.rules import better
-from gravity.evidence.verdicts import CANT_TELL
+from gravity.evidence.verdicts import Answer
 from gravity.experiments.experiment import PAPER_LEARNING_RATES
 
 
@@ -12,7 +12,7 @@ def test_claim_without_its_runs_cannot_be_told():
     claim = Claim("text", better("gravity", ("adam",), "accuracy"))
     verdict = claim.judge({"gravity": RISING})
     assert (verdict.answer, verdict.evidence) == (
-        CANT_TELL,
+        Answer.CANT_TELL,
         "no run with Adam or RMSprop",
     )
     verdict = claim.judge({})

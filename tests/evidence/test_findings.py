@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from gravity.evidence import findings, studies
-from gravity.evidence.verdicts import CANT_TELL, NOT_SUPPORTED, SUPPORTED
+from gravity.evidence.verdicts import Answer
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.runs import METRICS, RunStore
 
@@ -79,7 +79,7 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
         if place == 3:
             continue
         if numbers is None:
-            assert finding.answer == CANT_TELL
+            assert finding.answer == Answer.CANT_TELL
             assert math.isnan(finding.estimate)
             continue
         mean, low, high = numbers
@@ -92,14 +92,20 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
         if place == 0:
             within = finding.low > -2 and finding.high < 2
             beyond = finding.low > 2 or finding.high < -2
-            answer = SUPPORTED if within else NOT_SUPPORTED if beyond else CANT_TELL
+            answer = (
+                Answer.SUPPORTED
+                if within
+                else Answer.NOT_SUPPORTED
+                if beyond
+                else Answer.CANT_TELL
+            )
         else:
             answer = (
-                SUPPORTED
+                Answer.SUPPORTED
                 if finding.low > 0
-                else NOT_SUPPORTED
+                else Answer.NOT_SUPPORTED
                 if finding.high <= 0
-                else CANT_TELL
+                else Answer.CANT_TELL
             )
         assert finding.answer == answer
 
@@ -118,7 +124,7 @@ def test_exponent_of_the_summary_follows_from_the_stored_files():
         if all(len(losses) == 5 for _, losses in row)
     }
     if len(cells) < 3:
-        assert finding.answer == CANT_TELL
+        assert finding.answer == Answer.CANT_TELL
         return
 
     def slope(seeds):
@@ -136,7 +142,11 @@ def test_exponent_of_the_summary_follows_from_the_stored_files():
     holds = finding.low <= -0.5 <= finding.high < 0
     apart = finding.low > -0.5 or finding.high < -0.5
     assert finding.answer == (
-        SUPPORTED if holds else NOT_SUPPORTED if apart else CANT_TELL
+        Answer.SUPPORTED
+        if holds
+        else Answer.NOT_SUPPORTED
+        if apart
+        else Answer.CANT_TELL
     )
 
 
@@ -163,7 +173,7 @@ def made(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shift", "answer"), [(0.001, SUPPORTED), (-0.3, NOT_SUPPORTED)]
+    ("shift", "answer"), [(0.001, Answer.SUPPORTED), (-0.3, Answer.NOT_SUPPORTED)]
 )
 def test_linear_means_within_two_points(made, shift, answer):
     store, make = made
@@ -183,10 +193,12 @@ def test_four_seeds_cannot_tell(made):
     study = studies.parts()
     for name, seed in itertools.product(("Gravity", "no push"), range(4)):
         make(study[name][seed], val_accuracy=0.9 if name == "Gravity" else 0.1)
-    assert findings.push(studies.find(study, store)).answer == CANT_TELL
+    assert findings.push(studies.find(study, store)).answer == Answer.CANT_TELL
 
 
-@pytest.mark.parametrize(("power", "answer"), [(-0.5, SUPPORTED), (0.0, NOT_SUPPORTED)])
+@pytest.mark.parametrize(
+    ("power", "answer"), [(-0.5, Answer.SUPPORTED), (0.0, Answer.NOT_SUPPORTED)]
+)
 def test_exponent_is_the_slope_of_the_best_alphas(made, power, answer):
     """A loss whose smallest value lies where a power law has it."""
     store, make = made

@@ -15,14 +15,7 @@ from gravity.evidence.claims import PAIRS
 from gravity.evidence.judgement import by_seed, judge_authors, judge_ours
 from gravity.evidence.ledger import LEDGER
 from gravity.evidence.published import Published
-from gravity.evidence.verdicts import (
-    CANT_TELL,
-    FAILS_REDUCED,
-    HOLDS_REDUCED,
-    NOT_SUPPORTED,
-    SUPPORTED,
-    Verdict,
-)
+from gravity.evidence.verdicts import Answer, Verdict
 from gravity.experiments.experiment import PAPER_OPTIMIZERS, grid
 from gravity.experiments.runs import METRICS, RunStore
 
@@ -77,7 +70,9 @@ def test_winners_are_those_of_the_summary(authors, summary):
             gravity > max(adam, rmsprop)
             for gravity, adam, rmsprop in (numbers(summary, pair, c) for c in accuracy)
         ]
-        expected = {2: SUPPORTED, 1: CANT_TELL, 0: NOT_SUPPORTED}[sum(first)]
+        expected = {2: Answer.SUPPORTED, 1: Answer.CANT_TELL, 0: Answer.NOT_SUPPORTED}[
+            sum(first)
+        ]
         assert judge_authors(the(ledger.section_of(pair), words), authors).answer == (
             expected
         )
@@ -91,7 +86,9 @@ def test_winners_are_those_of_the_summary(authors, summary):
             PAPER_OPTIMIZERS[np.argmin(numbers(summary, pair, column))] == winner
             for column in loss
         ]
-        expected = {2: SUPPORTED, 1: CANT_TELL, 0: NOT_SUPPORTED}[sum(first)]
+        expected = {2: Answer.SUPPORTED, 1: Answer.CANT_TELL, 0: Answer.NOT_SUPPORTED}[
+            sum(first)
+        ]
         entry = the(ledger.section_of(pair), "has the lowest test loss")
         assert judge_authors(entry, authors).answer == expected
 
@@ -104,7 +101,7 @@ def test_coarse_labels_do_not_bear_out_the_abstract(authors, summary):
         gravity, *others = numbers(summary, pair, "best_val_accuracy")
         assert gravity < max(others)
     verdict = judge_authors(the("Abstract", "more than ten classes"), authors)
-    assert verdict.answer == NOT_SUPPORTED
+    assert verdict.answer == Answer.NOT_SUPPORTED
 
 
 @needs_real
@@ -118,14 +115,14 @@ def test_a_run_with_other_outputs_than_classes_decides_nothing(authors, summary)
 
     claim = the("Abstract", "With many classes")
     verdict = judge_authors(claim, authors)
-    assert verdict.answer == CANT_TELL
+    assert verdict.answer == Answer.CANT_TELL
     assert "VGG16: supported" in verdict.evidence
     assert "does not fit its label: supported" in verdict.evidence
     for entry in LEDGER["CIFAR-100 (fine) × VGG19"]:
-        assert judge_authors(entry, authors).answer == CANT_TELL
+        assert judge_authors(entry, authors).answer == Answer.CANT_TELL
     mended = dict(authors)
     mended[odd[0]] = replace(authors[odd[0]], output_units=100)
-    assert judge_authors(claim, mended).answer == SUPPORTED
+    assert judge_authors(claim, mended).answer == Answer.SUPPORTED
 
 
 def test_steadiness_is_that_of_a_loop(authors):
@@ -151,7 +148,7 @@ def test_steadiness_is_that_of_a_loop(authors):
         f"Adam's in {calmer['adam']} of {len(pairs)} pairs, than RMSprop's in "
         f"{calmer['rmsprop']}, than both in {calmer['both']}"
     ) in verdict.evidence
-    assert verdict.answer == NOT_SUPPORTED
+    assert verdict.answer == Answer.NOT_SUPPORTED
 
 
 @needs_real
@@ -159,7 +156,7 @@ def test_other_claims_of_all_pairs(authors, summary):
     keys = [(*pair, "gravity") for pair in PAIRS]
     lowest = min(float(summary[key]["final_accuracy"]) for key in keys)
     verdict = judge_authors(the("Abstract", "no other arguments"), authors)
-    assert (verdict.answer, lowest > 0.95) == (SUPPORTED, True)
+    assert (verdict.answer, lowest > 0.95) == (Answer.SUPPORTED, True)
     assert f"is {100 * lowest:.1f} %" in verdict.evidence
     behind = []
     for pair in PAIRS[:-1]:
@@ -168,18 +165,18 @@ def test_other_claims_of_all_pairs(authors, summary):
     near = sum(value < 2 for value in behind)
     verdict = judge_authors(the("5", "acceptable"), authors)
     assert f"in {near} of 9 pairs, at most {max(behind):.1f}" in verdict.evidence
-    assert (near, verdict.answer) == (8, SUPPORTED)
+    assert (near, verdict.answer) == (8, Answer.SUPPORTED)
 
 
 def test_depth_is_compared_within_one_optimizer(authors):
     for words, answer in [
-        ("RMSprop oscillates less", SUPPORTED),
-        ("Adam's test loss oscillates more", SUPPORTED),
-        ("Adam's test accuracy oscillates less", NOT_SUPPORTED),
+        ("RMSprop oscillates less", Answer.SUPPORTED),
+        ("Adam's test loss oscillates more", Answer.SUPPORTED),
+        ("Adam's test accuracy oscillates less", Answer.NOT_SUPPORTED),
     ]:
         assert judge_authors(the("4.1.2", words), authors).answer == answer
     slower = judge_authors(the("4.2.2", "On the deeper network Adam"), authors)
-    assert slower.answer == SUPPORTED
+    assert slower.answer == Answer.SUPPORTED
     # Table 5.
     assert "0.00025 on VGG16 and 1e-05 on VGG19" in slower.evidence
 
@@ -189,13 +186,13 @@ def test_counts_add_up(authors):
     assert list(found) == list(LEDGER)
     total = sum((sum(each.values(), Counter()) for each in found.values()), Counter())
     assert total.total() == len(ENTRIES) + len(ENTRIES) - len(COMPUTED)
-    assert found["CIFAR-100 (fine) × VGG19"]["authors"] == {CANT_TELL: 5}
+    assert found["CIFAR-100 (fine) × VGG19"]["authors"] == {Answer.CANT_TELL: 5}
 
 
 def test_without_histories_nothing_can_be_told():
     for entry in ENTRIES:
         if not entry.is_computed:
-            assert judge_authors(entry, {}).answer == CANT_TELL
+            assert judge_authors(entry, {}).answer == Answer.CANT_TELL
 
 
 @pytest.fixture
@@ -232,34 +229,34 @@ def test_three_seeds_that_agree_decide_at_reduced_scale(stored):
     entry = the("4.3.1", "Gravity has the highest test accuracy")
     runs = stored(HIGH, range(2))
     verdict = judge_ours(entry, runs)
-    assert verdict.answer == CANT_TELL
+    assert verdict.answer == Answer.CANT_TELL
     assert verdict.evidence.startswith(
         "reduced scale (width 0.25, 3 epochs, 50,000 images); 2 seeds, too few"
     )
     assert "Gravity 80.00 %" in verdict.evidence
     verdict = judge_ours(entry, stored(HIGH, [2]))
-    assert verdict.answer == HOLDS_REDUCED
+    assert verdict.answer == Answer.HOLDS_REDUCED
     assert verdict.evidence.endswith("3 of 3 seeds say so, 0 say the opposite")
     verdict = judge_ours(entry, stored(LOW, [3]))
-    assert verdict.answer == CANT_TELL
+    assert verdict.answer == Answer.CANT_TELL
     assert verdict.evidence.endswith("3 of 4 seeds say so, 1 say the opposite")
 
 
 def test_five_seeds_at_the_papers_scale_decide(stored):
     entry = the("4.3.1", "Gravity has the highest test accuracy")
     scale = {"width": 1.0, "epochs": 100, "batch_size": 128}
-    assert judge_ours(entry, stored(HIGH, range(4), **scale)).answer == CANT_TELL
+    assert judge_ours(entry, stored(HIGH, range(4), **scale)).answer == Answer.CANT_TELL
     verdict = judge_ours(entry, stored(HIGH, [4], **scale))
-    assert verdict.answer == SUPPORTED
+    assert verdict.answer == Answer.SUPPORTED
     assert verdict.evidence.endswith("5 of 5 seeds say so, 0 say the opposite")
 
 
 def test_smoke_runs_and_generated_data_do_not_count(stored):
     entry = the("4.3.1", "Gravity has the highest test accuracy")
     runs = stored(HIGH, range(5), epochs=2)
-    assert judge_ours(entry, runs) == Verdict(CANT_TELL, "no run")
+    assert judge_ours(entry, runs) == Verdict(Answer.CANT_TELL, "no run")
     runs = stored(HIGH, range(5), data="generated-0123456789ab")
-    assert judge_ours(entry, runs) == Verdict(CANT_TELL, "no run")
+    assert judge_ours(entry, runs) == Verdict(Answer.CANT_TELL, "no run")
 
 
 def test_the_set_with_five_seeds_nearest_to_the_paper_is_taken(stored):
@@ -270,7 +267,7 @@ def test_the_set_with_five_seeds_nearest_to_the_paper_is_taken(stored):
     chosen = judgement.own_runs(runs)["cifar10", "vgg16"]
     assert {run.experiment.batch_size for run in chosen} == {16}
     assert {run.experiment.train_size for run in chosen} == {None}
-    assert judge_ours(entry, runs).answer == FAILS_REDUCED
+    assert judge_ours(entry, runs).answer == Answer.FAILS_REDUCED
 
 
 def test_training_loss_chooses_between_arguments(stored):
@@ -288,11 +285,11 @@ def test_training_loss_chooses_between_arguments(stored):
 def test_claims_about_several_pairs_need_all_of_them(stored):
     entry = the("Abstract", "steadier")
     verdict = judge_ours(entry, stored(HIGH, range(5)))
-    assert verdict == Verdict(CANT_TELL, "runs of 1 of 10 pairs")
+    assert verdict == Verdict(Answer.CANT_TELL, "runs of 1 of 10 pairs")
 
 
 def test_alpha_is_judged_by_who_learns(stored):
-    assert surveys.alpha_suits_most([]).answer == CANT_TELL
+    assert surveys.alpha_suits_most([]).answer == Answer.CANT_TELL
 
     def tries(alpha, seeds, level, **values):
         arguments = {"gravity": {"alpha": alpha}}
@@ -301,10 +298,10 @@ def test_alpha_is_judged_by_who_learns(stored):
     # A final loss of 0.2, and 2.5 where guessing among ten classes costs 2.30.
     tries(0.02, [0], 0.8)
     runs = tries(0.01, range(4), -1.5)
-    assert surveys.alpha_suits_most(runs).answer == CANT_TELL
+    assert surveys.alpha_suits_most(runs).answer == Answer.CANT_TELL
     runs = tries(0.01, [4], -1.5)
     verdict = surveys.alpha_suits_most(runs)
-    assert verdict.answer == NOT_SUPPORTED
+    assert verdict.answer == Answer.NOT_SUPPORTED
     assert verdict.evidence == (
         "CIFAR-10 × VGG16, width 0.25, 3 epochs, l = 0.1: 0 of 5 runs with α = "
         "0.01 learnt, α = 0.02 did"
@@ -312,12 +309,12 @@ def test_alpha_is_judged_by_who_learns(stored):
     # It takes five settings to say "most"; one that can't be told leaves all open.
     for batch_size in range(10, 16):
         runs = tries(0.01, range(5), 0.8, batch_size=batch_size)
-    assert surveys.alpha_suits_most(runs).answer == CANT_TELL
+    assert surveys.alpha_suits_most(runs).answer == Answer.CANT_TELL
     for batch_size in range(16, 18):
         runs = tries(0.01, range(5), 0.8, batch_size=batch_size)
-    assert surveys.alpha_suits_most(runs).answer == SUPPORTED
+    assert surveys.alpha_suits_most(runs).answer == Answer.SUPPORTED
     runs = tries(0.01, range(4), 0.8, batch_size=18)
-    assert surveys.alpha_suits_most(runs).answer == CANT_TELL
+    assert surveys.alpha_suits_most(runs).answer == Answer.CANT_TELL
 
 
 def test_beta_is_judged_by_the_last_training_loss(stored):
@@ -325,17 +322,19 @@ def test_beta_is_judged_by_the_last_training_loss(stored):
         arguments = {"gravity": {"beta": beta}}
         return stored({"gravity": level}, seeds, arguments=arguments)
 
-    assert surveys.beta_is_best(tries(0.9, range(5), 0.8)).answer == CANT_TELL
-    assert surveys.beta_is_best(tries(0.5, range(4), 0.7)).answer == CANT_TELL
-    assert surveys.beta_is_best(tries(0.5, [4], 0.7)).answer == SUPPORTED
-    assert surveys.beta_is_best(tries(0.99, range(5), 0.9)).answer == NOT_SUPPORTED
+    assert surveys.beta_is_best(tries(0.9, range(5), 0.8)).answer == Answer.CANT_TELL
+    assert surveys.beta_is_best(tries(0.5, range(4), 0.7)).answer == Answer.CANT_TELL
+    assert surveys.beta_is_best(tries(0.5, [4], 0.7)).answer == Answer.SUPPORTED
+    assert (
+        surveys.beta_is_best(tries(0.99, range(5), 0.9)).answer == Answer.NOT_SUPPORTED
+    )
 
 
 def test_losses_that_are_no_numbers_do_not_win():
     judge = surveys._lowest(0.9)
-    assert judge({0.9: 0.5, 0.5: math.nan}).answer == SUPPORTED
-    assert judge({0.9: math.nan, 0.5: 1.0}).answer == NOT_SUPPORTED
-    assert judge({0.9: 0.5, 0.5: 0.4}).answer == NOT_SUPPORTED
+    assert judge({0.9: 0.5, 0.5: math.nan}).answer == Answer.SUPPORTED
+    assert judge({0.9: math.nan, 0.5: 1.0}).answer == Answer.NOT_SUPPORTED
+    assert judge({0.9: 0.5, 0.5: 0.4}).answer == Answer.NOT_SUPPORTED
 
 
 def test_published_is_a_type_that_says_what_fits():

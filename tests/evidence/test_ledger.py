@@ -10,7 +10,7 @@ from gravity.evidence import ledger
 from gravity.evidence.claims import PAIRS, pair_title
 from gravity.evidence.judgement import judge_authors, judge_ours
 from gravity.evidence.ledger import LEDGER
-from gravity.evidence.verdicts import CANT_TELL, NOT_SUPPORTED, SUPPORTED
+from gravity.evidence.verdicts import Answer
 from gravity.experiments.runs import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,9 @@ def test_computations_need_no_runs(entry):
     assert verdict == judge_authors(entry, {})
     assert judge_ours(entry, []) is None
     odd = "The first update weighs initial velocity and gradient alike."
-    assert verdict.answer == (CANT_TELL if entry.text == odd else SUPPORTED)
+    assert verdict.answer == (
+        Answer.CANT_TELL if entry.text == odd else Answer.SUPPORTED
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,8 +109,12 @@ def test_not_clearly_calmer_denies_clearly_calmer():
         return {metric: values for metric in METRICS}
 
     rule = ledger._not_clearly_calmer("val_loss")
-    for deep, answer in [(0.5, NOT_SUPPORTED), (0.9, SUPPORTED), (2.0, SUPPORTED)]:
+    for deep, answer in [
+        (0.5, Answer.NOT_SUPPORTED),
+        (0.9, Answer.SUPPORTED),
+        (2.0, Answer.SUPPORTED),
+    ]:
         found = rule({"vgg16": jumping(1.0), "vgg19": jumping(deep)})
         assert found.answer == answer
     short = {metric: [1.0] for metric in METRICS}
-    assert rule({"vgg16": short, "vgg19": short}).answer == CANT_TELL
+    assert rule({"vgg16": short, "vgg19": short}).answer == Answer.CANT_TELL

@@ -20,7 +20,7 @@ from gravity.evidence.rules import (
     similar,
     stable_from,
 )
-from gravity.evidence.verdicts import CANT_TELL, NOT_SUPPORTED, SUPPORTED
+from gravity.evidence.verdicts import Answer
 
 
 def jumping(size, epochs=40, level=0.5):
@@ -31,10 +31,10 @@ def jumping(size, epochs=40, level=0.5):
 @pytest.mark.parametrize(
     ("winner", "loser", "answer"),
     [
-        (RISING, LOW, SUPPORTED),
-        (LOW, RISING, NOT_SUPPORTED),
-        (PEAKING, RISING, CANT_TELL),
-        (RISING, PEAKING, CANT_TELL),
+        (RISING, LOW, Answer.SUPPORTED),
+        (LOW, RISING, Answer.NOT_SUPPORTED),
+        (PEAKING, RISING, Answer.CANT_TELL),
+        (RISING, PEAKING, Answer.CANT_TELL),
     ],
 )
 @pytest.mark.parametrize("metric", ["val_accuracy", "val_loss"])
@@ -48,15 +48,15 @@ def test_run_that_diverged_is_behind_all_others(end):
     wild = history([0.1, 0.1, 0.1], loss=[2.0, 7.0, end])
     rule = better("gravity", ("adam",), "loss")
     behind = rule({"gravity": RISING, "adam": wild})
-    assert behind.answer == SUPPORTED
+    assert behind.answer == Answer.SUPPORTED
     assert "last training loss: Gravity 0.2, Adam diverged" in behind.evidence
-    assert rule({"gravity": wild, "adam": RISING}).answer == NOT_SUPPORTED
+    assert rule({"gravity": wild, "adam": RISING}).answer == Answer.NOT_SUPPORTED
 
 
 def test_better_means_better_than_all():
     rule = better("gravity", ("adam", "rmsprop"), "accuracy")
     histories = {"gravity": RISING, "adam": LOW, "rmsprop": RISING}
-    assert rule(histories).answer == NOT_SUPPORTED
+    assert rule(histories).answer == Answer.NOT_SUPPORTED
     evidence = rule(histories).evidence
     assert "best training accuracy: Gravity 80.00 %, Adam 30.00 %" in evidence
 
@@ -64,9 +64,9 @@ def test_better_means_better_than_all():
 @pytest.mark.parametrize(
     ("first", "second", "answer"),
     [
-        (RISING, SLOW, CANT_TELL),
-        (history([0.1, 0.75, 0.8]), SLOW, SUPPORTED),
-        (SLOW, history([0.1, 0.75, 0.8]), NOT_SUPPORTED),
+        (RISING, SLOW, Answer.CANT_TELL),
+        (history([0.1, 0.75, 0.8]), SLOW, Answer.SUPPORTED),
+        (SLOW, history([0.1, 0.75, 0.8]), Answer.NOT_SUPPORTED),
     ],
 )
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
@@ -99,7 +99,10 @@ def test_oscillation_is_measured_after_the_descent():
 
 @pytest.mark.parametrize(
     ("size", "more", "steady"),
-    [(0.2, SUPPORTED, NOT_SUPPORTED), (0.11, CANT_TELL, SUPPORTED)],
+    [
+        (0.2, Answer.SUPPORTED, Answer.NOT_SUPPORTED),
+        (0.11, Answer.CANT_TELL, Answer.SUPPORTED),
+    ],
 )
 def test_oscillations_are_compared_with_a_margin(size, more, steady):
     histories = {"rmsprop": jumping(size), "adam": jumping(0.1)}
@@ -107,26 +110,34 @@ def test_oscillations_are_compared_with_a_margin(size, more, steady):
     assert rule(histories).answer == more
     assert as_steady("rmsprop", "adam", "val_loss")(histories).answer == steady
     calm = {"rmsprop": jumping(0.05), "adam": jumping(0.1)}
-    assert rule(calm).answer == NOT_SUPPORTED
+    assert rule(calm).answer == Answer.NOT_SUPPORTED
     short = {"rmsprop": RISING, "adam": RISING}
-    assert rule(short).answer == CANT_TELL
-    assert as_steady("rmsprop", "adam", "val_loss")(short).answer == CANT_TELL
+    assert rule(short).answer == Answer.CANT_TELL
+    assert as_steady("rmsprop", "adam", "val_loss")(short).answer == Answer.CANT_TELL
 
 
 def test_stability_is_no_jump_from_that_epoch_on():
     values = [0.1, 0.5, 0.9, 0.9, 0.904, 0.9]
-    assert stable_from("gravity", 3)({"gravity": history(values)}).answer == SUPPORTED
+    assert (
+        stable_from("gravity", 3)({"gravity": history(values)}).answer
+        == Answer.SUPPORTED
+    )
     verdict = stable_from("gravity", 2)({"gravity": history(values)})
-    assert verdict.answer == NOT_SUPPORTED
+    assert verdict.answer == Answer.NOT_SUPPORTED
     assert "40.00 points" in verdict.evidence
-    assert stable_from("gravity", 6)({"gravity": history(values)}).answer == CANT_TELL
+    assert (
+        stable_from("gravity", 6)({"gravity": history(values)}).answer
+        == Answer.CANT_TELL
+    )
 
 
 def test_similar_is_within_two_points():
     close = {"gravity": history([0.90]), "adam": history([0.919])}
-    assert similar(("gravity", "adam"), "accuracy")(close).answer == SUPPORTED
+    assert similar(("gravity", "adam"), "accuracy")(close).answer == Answer.SUPPORTED
     apart = {"gravity": history([0.90]), "adam": history([0.921])}
-    assert similar(("gravity", "adam"), "accuracy")(apart).answer == NOT_SUPPORTED
+    assert (
+        similar(("gravity", "adam"), "accuracy")(apart).answer == Answer.NOT_SUPPORTED
+    )
 
 
 def test_every_takes_the_weakest_answer():
@@ -134,9 +145,9 @@ def test_every_takes_the_weakest_answer():
     no = better("adam", ("gravity",), "accuracy")
     unknown = oscillates_more("adam", ("gravity",), "loss")
     histories = {"gravity": RISING, "adam": LOW}
-    assert every(yes, yes)(histories).answer == SUPPORTED
-    assert every(yes, unknown)(histories).answer == CANT_TELL
-    assert every(unknown, no)(histories).answer == NOT_SUPPORTED
+    assert every(yes, yes)(histories).answer == Answer.SUPPORTED
+    assert every(yes, unknown)(histories).answer == Answer.CANT_TELL
+    assert every(unknown, no)(histories).answer == Answer.NOT_SUPPORTED
 
 
 def test_several_rules_share_a_line_unless_they_contradict():
@@ -164,7 +175,7 @@ def test_several_rules_share_a_line_unless_they_contradict():
 
 def test_learning_is_a_last_accuracy():
     rule = learns(("gravity", "adam"))
-    answers = {0.95: SUPPORTED, 0.949: NOT_SUPPORTED}
+    answers = {0.95: Answer.SUPPORTED, 0.949: Answer.NOT_SUPPORTED}
     for accuracy, answer in answers.items():
         histories = {"gravity": history([0.2, accuracy]), "adam": history([1, 0.99])}
         assert rule(histories).answer == answer

@@ -7,11 +7,7 @@ from scipy import stats
 from gravity.evidence.claims import Claim
 from gravity.evidence.rules import better, stable_from
 from gravity.evidence.verdicts import (
-    CANT_TELL,
-    FAILS_REDUCED,
-    HOLDS_REDUCED,
-    NOT_SUPPORTED,
-    SUPPORTED,
+    Answer,
     Verdict,
     beyond_chance,
     in_most,
@@ -20,21 +16,21 @@ from gravity.evidence.verdicts import (
 
 
 def test_each_seed_is_judged_by_itself():
-    answers = iter([SUPPORTED] * 7 + [NOT_SUPPORTED])
+    answers = iter([Answer.SUPPORTED] * 7 + [Answer.NOT_SUPPORTED])
     verdict = over_seeds(lambda _: Verdict(next(answers), ""), range(8))
-    assert verdict.answer == SUPPORTED
+    assert verdict.answer == Answer.SUPPORTED
     assert verdict.evidence == "7 of 8 seeds say so, 1 say the opposite"
 
 
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ([SUPPORTED] * 5, SUPPORTED),
-        ([NOT_SUPPORTED] * 5, NOT_SUPPORTED),
-        ([SUPPORTED] * 4 + [CANT_TELL], CANT_TELL),
-        ([SUPPORTED] * 6 + [NOT_SUPPORTED], CANT_TELL),
-        ([SUPPORTED] * 4, CANT_TELL),
-        ([], CANT_TELL),
+        ([Answer.SUPPORTED] * 5, Answer.SUPPORTED),
+        ([Answer.NOT_SUPPORTED] * 5, Answer.NOT_SUPPORTED),
+        ([Answer.SUPPORTED] * 4 + [Answer.CANT_TELL], Answer.CANT_TELL),
+        ([Answer.SUPPORTED] * 6 + [Answer.NOT_SUPPORTED], Answer.CANT_TELL),
+        ([Answer.SUPPORTED] * 4, Answer.CANT_TELL),
+        ([], Answer.CANT_TELL),
     ],
 )
 def test_seeds_must_agree_beyond_chance(answers, expected):
@@ -45,24 +41,24 @@ def test_seeds_must_agree_beyond_chance(answers, expected):
 def test_few_seeds_show_their_points_and_claim_nothing():
     claim = Claim("text", better("gravity", ("adam",), "accuracy"), ("gravity", "adam"))
     verdict = over_seeds(claim.judge, [{"gravity": RISING, "adam": LOW}])
-    assert verdict.answer == CANT_TELL
+    assert verdict.answer == Answer.CANT_TELL
     assert verdict.evidence.startswith("one seed, too few to claim anything; best tr")
     assert "Gravity 80.00 %, Adam 30.00 %" in verdict.evidence
-    verdict = over_seeds(lambda _: Verdict(SUPPORTED, "0.5"), range(4))
+    verdict = over_seeds(lambda _: Verdict(Answer.SUPPORTED, "0.5"), range(4))
     assert verdict.evidence == "4 seeds, too few to claim anything; 0.5"
-    verdict = over_seeds(lambda seed: Verdict(SUPPORTED, f"0.{seed}"), range(2))
+    verdict = over_seeds(lambda seed: Verdict(Answer.SUPPORTED, f"0.{seed}"), range(2))
     assert verdict.evidence == "2 seeds, too few to claim anything; (1) 0.0; (2) 0.1"
 
 
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ([SUPPORTED] * 3, HOLDS_REDUCED),
-        ([NOT_SUPPORTED] * 4, FAILS_REDUCED),
-        ([SUPPORTED] * 2, CANT_TELL),
+        ([Answer.SUPPORTED] * 3, Answer.HOLDS_REDUCED),
+        ([Answer.NOT_SUPPORTED] * 4, Answer.FAILS_REDUCED),
+        ([Answer.SUPPORTED] * 2, Answer.CANT_TELL),
         # At the paper's scale six of seven would decide as little.
-        ([SUPPORTED] * 9 + [NOT_SUPPORTED], CANT_TELL),
-        ([SUPPORTED] * 3 + [CANT_TELL], CANT_TELL),
+        ([Answer.SUPPORTED] * 9 + [Answer.NOT_SUPPORTED], Answer.CANT_TELL),
+        ([Answer.SUPPORTED] * 3 + [Answer.CANT_TELL], Answer.CANT_TELL),
     ],
 )
 def test_at_reduced_scale_all_seeds_must_agree(answers, expected):
@@ -74,7 +70,7 @@ def test_what_keeps_all_seeds_from_telling_is_said_once():
     short = {"gravity": RISING}
     rule = Claim("", stable_from("gravity", 60), ("gravity",)).judge
     verdict = over_seeds(rule, [short] * 3, reduced=True)
-    assert verdict == Verdict(CANT_TELL, "the run has no 60 epochs")
+    assert verdict == Verdict(Answer.CANT_TELL, "the run has no 60 epochs")
 
 
 def test_numbers_of_several_seeds_are_their_mean():
@@ -98,7 +94,7 @@ def test_chance_is_that_of_the_binomial_test():
 
 
 def test_most_is_beyond_chance():
-    assert in_most(9, 10) == SUPPORTED
-    assert in_most(8, 10) == CANT_TELL
-    assert in_most(5, 10) == NOT_SUPPORTED
-    assert in_most(0, 0) == CANT_TELL
+    assert in_most(9, 10) == Answer.SUPPORTED
+    assert in_most(8, 10) == Answer.CANT_TELL
+    assert in_most(5, 10) == Answer.NOT_SUPPORTED
+    assert in_most(0, 0) == Answer.CANT_TELL
