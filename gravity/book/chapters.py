@@ -524,7 +524,7 @@ def _operations(experiment: Experiment) -> int:
 
 def _machine(run: Run) -> str:
     made = run.provenance
-    return f"{made['cores']} cores of {made['device'].rpartition('(')[2].rstrip(')')}"
+    return f"{made['cores']} cores of {environment.processor_of(made['device'])}"
 
 
 def folded(summary: str, text: str) -> "HTML":

@@ -6,6 +6,7 @@ All of it is computed from stored runs; where runs are missing, a finding says s
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from gravity.evidence.rules import SIMILAR_POINTS
 from gravity.evidence.verdicts import Answer
 from gravity.experiments.runs import Run, RunStore
 
-Runs = Mapping[str, Sequence[Run]]
+Condition = TypeVar("Condition")
+
+Runs = Mapping[Condition, Sequence[Run]]
 """Runs by condition, as `gravity.evidence.studies.find` returns them."""
 
 
@@ -97,11 +100,13 @@ EQUAL_BUDGETS = Finding(
 )
 
 
-def _complete(found: Runs, names: Sequence[str]) -> bool:
+def _complete(found: Runs[Condition], names: Sequence[Condition]) -> bool:
     return all(len(found.get(name, ())) >= FEWEST_SEEDS for name in names)
 
 
-def _differ(undecided: Finding, found: Runs, one: str, other: str) -> Finding:
+def _differ(
+    undecided: Finding, found: Runs[Condition], one: Condition, other: Condition
+) -> Finding:
     """Fill in by how many points one condition ends above another."""
     compared = difference(found[one], found[other])
     return replace(
@@ -112,7 +117,7 @@ def _differ(undecided: Finding, found: Runs, one: str, other: str) -> Finding:
     )
 
 
-def nearly_linear(found: Runs) -> Finding:
+def nearly_linear(found: Runs[str]) -> Finding:
     """Whether Gravity without its bound and its rising average does as well.
 
     Args:
@@ -129,7 +134,9 @@ def nearly_linear(found: Runs) -> Finding:
     return finding
 
 
-def _raises(undecided: Finding, found: Runs, one: str, other: str) -> Finding:
+def _raises(
+    undecided: Finding, found: Runs[Condition], one: Condition, other: Condition
+) -> Finding:
     """Decide by one condition's accuracy being above another's."""
     if not _complete(found, (one, other)):
         return undecided
@@ -141,7 +148,7 @@ def _raises(undecided: Finding, found: Runs, one: str, other: str) -> Finding:
     return finding
 
 
-def push(found: Runs) -> Finding:
+def push(found: Runs[str]) -> Finding:
     """Whether the push of the initial velocity is what trains a plain VGG16.
 
     Args:
@@ -150,16 +157,20 @@ def push(found: Runs) -> Finding:
     return _raises(PUSH, found, "Gravity", "no push")
 
 
-def initial_weights(found: Runs) -> Finding:
+def initial_weights(found: Runs[tuple[str, str]]) -> Finding:
     """Whether other optimizers train as well from weights with Gravity's noise.
 
     Args:
         found: the runs of `gravity.evidence.studies.plateau`.
     """
-    return _raises(INITIAL_WEIGHTS, found, "Adam, Glorot + noise", "Adam, Glorot")
+    return _raises(
+        INITIAL_WEIGHTS, found, ("Adam", "Glorot + noise"), ("Adam", "Glorot")
+    )
 
 
-def best_alphas(found: Runs, seeds: Sequence[int] | None = None) -> dict[float, float]:
+def best_alphas(
+    found: Runs[tuple[float, float]], seeds: Sequence[int] | None = None
+) -> dict[float, float]:
     """Return for each width the α with the smallest mean final training loss.
 
     Args:
@@ -169,10 +180,9 @@ def best_alphas(found: Runs, seeds: Sequence[int] | None = None) -> dict[float, 
             Defaults to all.
     """
     best: dict[float, tuple[float, float]] = {}
-    for name, group in found.items():
+    for (width, alpha), group in found.items():
         if not group:
             continue
-        width, alpha = map(float, name.split())
         losses = {run.experiment.seed: run.history["loss"][-1] for run in group}
         values = [losses[seed] for seed in seeds or losses if seed in losses]
         mean = float(np.mean(values)) if values else math.inf
@@ -187,7 +197,7 @@ def _exponent(best: Mapping[float, float]) -> float:
     return float(np.polyfit(np.log(widths), np.log(alphas), 1)[0])
 
 
-def width_exponent(found: Runs) -> Finding:
+def width_exponent(found: Runs[tuple[float, float]]) -> Finding:
     """By which power of the width the best α goes.
 
     The interval draws seeds anew, the same for all cells, and is widened by what half a
@@ -198,20 +208,20 @@ def width_exponent(found: Runs) -> Finding:
     Args:
         found: the runs of `gravity.evidence.studies.width_map`.
     """
-    cells: dict[float, list[str]] = {}
-    for name in found:
-        cells.setdefault(float(name.split()[0]), []).append(name)
-    widths = [width for width, names in cells.items() if _complete(found, names)]
+    cells: dict[float, list[tuple[float, float]]] = {}
+    for width, alpha in found:
+        cells.setdefault(width, []).append((width, alpha))
+    widths = [width for width, row in cells.items() if _complete(found, row)]
     if len(widths) < 3:
         return WIDTH_EXPONENT
-    found = {name: found[name] for width in widths for name in cells[width]}
+    found = {cell: found[cell] for width in widths for cell in cells[width]}
     seeds = sorted({run.experiment.seed for group in found.values() for run in group})
     stream = np.random.default_rng(0)
     drawn = [
         _exponent(best_alphas(found, list(stream.choice(seeds, len(seeds)))))
         for _ in range(RESAMPLES // 9)
     ]
-    alphas = sorted({float(name.split()[1]) for name in found})
+    alphas = sorted({alpha for _, alpha in found})
     half = float(np.median(np.diff(np.log(alphas)))) / 2
     coarse = half / math.log(max(widths) / min(widths))
     low = float(np.quantile(drawn, 0.025)) - coarse
@@ -226,18 +236,18 @@ def width_exponent(found: Runs) -> Finding:
     return replace(WIDTH_EXPONENT, answer=answer, estimate=estimate, low=low, high=high)
 
 
-def equal_budgets(found: Runs) -> Finding:
+def equal_budgets(found: Runs[tuple[str, str]]) -> Finding:
     """Whether tuned Gravity is behind tuned Adam that starts from He's weights.
 
     Args:
         found: the runs of `gravity.evidence.studies.tuned`.
     """
-    return _raises(EQUAL_BUDGETS, found, "he adam", "glorot gravity")
+    return _raises(EQUAL_BUDGETS, found, ("he", "adam"), ("glorot", "gravity"))
 
 
-def evidence(store: RunStore) -> dict[str, dict[str, list[Run]]]:
+def evidence(store: RunStore) -> dict[str, dict[Any, list[Run]]]:
     """Return the runs that the summary rests on, by study and condition."""
-    grids = {
+    grids: dict[str, studies.Study[Any]] = {
         "parts": studies.parts(),
         "plateau": studies.plateau(),
         "width_map": studies.width_map(),
@@ -246,7 +256,7 @@ def evidence(store: RunStore) -> dict[str, dict[str, list[Run]]]:
     return {name: studies.find(study, store) for name, study in grids.items()}
 
 
-def summary(found: Mapping[str, Runs]) -> list[Finding]:
+def summary(found: Mapping[str, Runs[Any]]) -> list[Finding]:
     """Return the five findings.
 
     Args:

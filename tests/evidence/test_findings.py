@@ -71,9 +71,9 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
     expected = [
         decided(parts["neither, same push"], parts["Gravity"]),
         decided(parts["Gravity"], parts["no push"]),
-        decided(plateau["Adam, Glorot + noise"], plateau["Adam, Glorot"]),
+        decided(plateau["Adam", "Glorot + noise"], plateau["Adam", "Glorot"]),
         None,  # In the next test.
-        decided(tuned.get("he adam", []), tuned.get("glorot gravity", [])),
+        decided(tuned.get(("he", "adam"), []), tuned.get(("glorot", "gravity"), [])),
     ]
     for place, (finding, numbers) in enumerate(zip(results, expected, strict=True)):
         if place == 3:
@@ -114,8 +114,7 @@ def test_exponent_of_the_summary_follows_from_the_stored_files():
     """Fitted here by SciPy, with the seeds drawn anew."""
     finding = findings.summary(findings.evidence(RunStore(RESULTS)))[3]
     rows = {}
-    for name, group in studies.width_map().items():
-        width, alpha = map(float, name.split())
+    for (width, alpha), group in studies.width_map().items():
         rows.setdefault(width, []).append((alpha, values(group, "loss")))
     alphas = np.array([alpha for alpha, _ in next(iter(rows.values()))])
     cells = {
@@ -205,8 +204,7 @@ def test_exponent_is_the_slope_of_the_best_alphas(made, power, answer):
     """A loss whose smallest value lies where a power law has it."""
     store, make = made
     study = studies.width_map()
-    for name, group in study.items():
-        width, alpha = map(float, name.split())
+    for (width, alpha), group in study.items():
         distance = math.log(alpha / (0.014 * (width / 0.25) ** power))
         for one in group:
             make(one, loss=distance**2 + 1e-3 * one.seed)
@@ -219,32 +217,26 @@ def test_exponent_is_the_slope_of_the_best_alphas(made, power, answer):
 def test_diverged_run_is_no_best_alpha(made):
     store, make = made
     study = studies.width_map(widths=(0.25,), alphas=(0.01, 0.02), seeds=(0,))
-    make(study["0.25 0.01"][0], loss=1.0)
-    make(study["0.25 0.02"][0], loss=math.nan)
+    make(study[0.25, 0.01][0], loss=1.0)
+    make(study[0.25, 0.02][0], loss=math.nan)
     assert findings.best_alphas(studies.find(study, store)) == {0.25: 0.01}
 
 
 def test_winner_has_the_smallest_mean_loss_on_held_out_images(made):
     store, make = made
     tries = studies.tuning()
-    for name, group in tries.items():
-        start, optimizer, rate = name.split()
+    for (start, optimizer, rate), group in tries.items():
         for one in group:
             # The best is the largest rate but one, and its neighbour diverges.
-            rates = sorted(
-                float(other.split()[2])
-                for other in tries
-                if other.startswith(f"{start} {optimizer} ")
-            )
-            place = rates.index(float(rate))
+            rates = sorted(other for *key, other in tries if key == [start, optimizer])
+            place = rates.index(rate)
             make(one, val_loss=math.nan if place == 5 else 1.0 - 0.1 * place)
     winners = studies.winners(studies.find(tries, store))
     assert winners["glorot", "gravity"] == 1.0
     assert winners["he", "adam"] == 3e-3
     tuned = studies.tuned(store)
     assert len(tuned) == 8
-    for name, group in tuned.items():
-        start, optimizer = name.split()
+    for (start, optimizer), group in tuned.items():
         assert [one.seed for one in group] == [0, 1, 2, 3, 4]
         assert {type(one) for one in group} == {Experiment}
         assert all(one.validation_size is None for one in group)
