@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from gravity.book import gate
-from gravity.evidence import comparison
+from gravity.evidence import statistics
 from gravity.evidence.claims import Claim
 from gravity.evidence.judgement import by_seed
 from gravity.evidence.rules import plateau_left
@@ -350,12 +350,12 @@ def differences(
         fewer than five seeds.
     """
     compared = {
-        pair: comparison.difference(found[pair[0]], found[pair[1]], metric)
+        pair: statistics.difference(found[pair[0]], found[pair[1]], metric)
         for pair in pairs
-        if min(len(found[name]) for name in pair) >= comparison.FEWEST_SEEDS
+        if min(len(found[name]) for name in pair) >= statistics.FEWEST_SEEDS
     }
     corrected = dict(
-        zip(compared, comparison.holm([c.p for c in compared.values()]), strict=True)
+        zip(compared, statistics.holm([c.p for c in compared.values()]), strict=True)
     )
     rows = []
     for pair in pairs:
@@ -367,9 +367,9 @@ def differences(
         rows.append(
             [
                 name,
-                comparison.signed(100 * each.mean),
-                f"{comparison.signed(100 * each.low)} to "
-                f"{comparison.signed(100 * each.high)}",
+                statistics.signed(100 * each.mean),
+                f"{statistics.signed(100 * each.low)} to "
+                f"{statistics.signed(100 * each.high)}",
                 f"{corrected[pair]:.3f}",
             ]
         )

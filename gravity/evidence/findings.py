@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gravity.evidence import studies
-from gravity.evidence.comparison import FEWEST_SEEDS, RESAMPLES, difference, signed
 from gravity.evidence.rules import SIMILAR_POINTS
+from gravity.evidence.statistics import FEWEST_SEEDS, RESAMPLES, difference, signed
 from gravity.evidence.verdicts import Answer
 from gravity.experiments.runs import Run, RunStore
 

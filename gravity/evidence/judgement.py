@@ -8,10 +8,10 @@ from typing import Any
 
 from gravity.evidence.audit import misfits
 from gravity.evidence.claims import PAIRS
-from gravity.evidence.comparison import FEWEST_SEEDS
 from gravity.evidence.ledger import LEDGER, Entry
 from gravity.evidence.published import Key, Pair, Published
 from gravity.evidence.rules import Histories
+from gravity.evidence.statistics import FEWEST_SEEDS
 from gravity.evidence.surveys import Evidence, is_evidence
 from gravity.evidence.verdicts import Answer, Verdict, over_seeds
 from gravity.experiments.datasets import DATASETS

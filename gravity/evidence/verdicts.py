@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from gravity.evidence.comparison import FEWEST_SEEDS
+from gravity.evidence.statistics import FEWEST_SEEDS
 
 
 class Answer(enum.StrEnum):
