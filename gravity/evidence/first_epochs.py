@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from gravity.evidence.published import Key, Published
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import PAPER_LEARNING_RATES, Experiment, grid
+from gravity.experiments.experiment import (
+    PAPER_LEARNING_RATES,
+    PAPER_OPTIMIZERS,
+    Experiment,
+    grid,
+)
 from gravity.experiments.runs import Run
 
 LOSS_SHARE = 0.1
@@ -93,7 +98,7 @@ def wrong_pairs(runs: Iterable[Run], authors: Mapping[Key, Published]) -> list[P
     return [
         _pair(run, other, authors)
         for run in runs
-        for other in ("gravity", "adam", "rmsprop")
+        for other in PAPER_OPTIMIZERS
         if other != run.experiment.optimizer
         and (run.experiment.dataset, run.experiment.architecture, other) != MISLABELLED
     ]

@@ -106,7 +106,7 @@ def _about(pair: Pair, claim: Claim) -> Entry:
         claim.rule.words,
         f"fig-{FIGURES[pair]}",
         lambda evidence: claim.judge(histories_of(pair, evidence)),
-        tuple((*pair, name) for name in claim.needs),
+        tuple((*pair, name) for name in PAPER_OPTIMIZERS),
     )
 
 

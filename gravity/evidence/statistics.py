@@ -241,8 +241,8 @@ def interquartile_mean(scores: ArrayLike) -> float:
     return float(stats.trim_mean(values, 0.25))
 
 
-def interquartile_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the interquartile mean over all cells and seeds, with its interval.
+def interquartile_interval(scores: ArrayLike) -> Interval:
+    """Return the interquartile mean over all cells and seeds, with its 95 % interval.
 
     The bootstrap draws seeds anew within each cell and keeps the cells, so the interval
     says what other seeds would change, and nothing about other cells. Its ends are the
@@ -251,7 +251,6 @@ def interquartile_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
     Args:
         scores: of shape `(cells, seeds)`, with at least five seeds; on a scale that
             means the same in all cells.
-        level: the share of intervals that should hold the true value. Defaults to 95 %.
 
     Raises:
         ValueError: as `interquartile_mean`, or there are fewer than five seeds, or
@@ -278,7 +277,6 @@ def interquartile_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
         tuple(values),
         of_draws,
         n_resamples=RESAMPLES,
-        confidence_level=level,
         method="percentile",
         vectorized=True,
         random_state=0,
@@ -459,15 +457,14 @@ def seeds_needed(
     return enough
 
 
-def deviation_interval(differences: ArrayLike, level: float = 0.95) -> Interval:
-    """Return the standard deviation of paired differences, with its interval.
+def deviation_interval(differences: ArrayLike) -> Interval:
+    """Return the standard deviation of paired differences, with its 95 % interval.
 
     The interval is the one from the χ²-distribution, for normal differences. With few
     seeds it is wide, and with it every plan for more seeds.
 
     Args:
         differences: of shape `(seeds,)`, at least five.
-        level: the share of intervals that should hold the true value. Defaults to 95 %.
 
     Raises:
         ValueError: there are fewer than five differences, or one isn't finite.
@@ -484,7 +481,7 @@ def deviation_interval(differences: ArrayLike, level: float = 0.95) -> Interval:
     deviation = float(values.std(ddof=1))
     low, high = (
         deviation * math.sqrt(freedom / stats.chi2.ppf(share, freedom))
-        for share in ((1 + level) / 2, (1 - level) / 2)
+        for share in (0.975, 0.025)
     )
     return Interval(deviation, low, high)
 

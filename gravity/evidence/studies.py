@@ -24,9 +24,12 @@ Condition = TypeVar("Condition", bound=Hashable)
 Study = dict[Condition, list[Experiment]]
 """Experiments by condition, one for each seed, in the order of the seeds."""
 
-# Of Adam and RMSprop on digits: what the settings study chose for VGG16.
-_RATES: Mapping[str, float] = {"adam": 2.5e-4, "rmsprop": 1.8e-4}
-
+# What most studies have in common.
+_SCALE: Mapping[str, Any] = {
+    "width": 0.125,
+    "batch_size": 16,
+    "seeds": (0, 1, 2, 3, 4),
+}
 
 # What sets a condition apart: the optimizer, its arguments, and anything else that
 # `Experiment` takes.
@@ -37,7 +40,7 @@ def _study(
     conditions: Mapping[Condition, _Setting],
     dataset: str,
     architecture: str,
-    **shared: Any,
+    **scale: Any,
 ) -> Study[Condition]:
     """Return the experiments of conditions that share everything else."""
     return {
@@ -46,8 +49,7 @@ def _study(
             architecture,
             optimizers=[optimizer],
             arguments={optimizer: arguments},
-            **shared,
-            **changes,
+            **{**_SCALE, **scale, **changes},
         )
         for name, (optimizer, arguments, changes) in conditions.items()
     }
@@ -56,13 +58,9 @@ def _study(
 def plateau(
     dataset: str = "digits",
     architecture: str = "vgg19",
-    width: float = 0.125,
-    epochs: int = 25,
-    batch_size: int = 16,
-    train_size: int | None = None,
+    *,
     alpha: float = 0.04,
-    rates: Mapping[str, float] = _RATES,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    **scale: Any,
 ) -> Study[tuple[str, str]]:
     """Return every optimizer from three kinds of initial weights.
 
@@ -72,12 +70,11 @@ def plateau(
     condition is an optimizer with its weights, as a reader would name them.
 
     Args:
-        dataset, architecture, width, epochs, batch_size, train_size: as in
-            `Experiment`.
+        dataset, architecture: as in `grid`.
         alpha: Gravity's α; the noise has a standard deviation of
             `gravity.initialization.PUSH` times α.
-        rates: the learning rates of Adam and RMSprop.
-        seeds: at least one.
+        scale: what else `grid` takes for all of them. Defaults to an eighth of the
+            paper's width, 25 epochs, batches of 16 and the seeds 0 to 4.
     """
     starts: dict[str, dict[str, Any]] = {
         "Glorot": {},
@@ -88,8 +85,9 @@ def plateau(
         "Gravity": ("gravity", {"alpha": alpha}),
         "Gravity, α = 0": ("gravity", {"alpha": 0.0}),
         "SGD with momentum": ("sgd", {"learning_rate": 0.01, "momentum": 0.9}),
-        "Adam": ("adam", {"learning_rate": rates["adam"]}),
-        "RMSprop": ("rmsprop", {"learning_rate": rates["rmsprop"]}),
+        # What the settings study chose for VGG16.
+        "Adam": ("adam", {"learning_rate": 2.5e-4}),
+        "RMSprop": ("rmsprop", {"learning_rate": 1.8e-4}),
     }
     conditions: dict[tuple[str, str], _Setting] = {
         (title, start): (optimizer, arguments, changes)
@@ -97,27 +95,15 @@ def plateau(
         for start, changes in starts.items()
         if (title, start) != ("Gravity", "Glorot + noise")
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 25, **scale})
 
 
 def parts(
     dataset: str = "digits",
     architecture: str = "vgg16",
-    width: float = 0.125,
-    epochs: int = 15,
-    batch_size: int = 16,
-    train_size: int | None = None,
+    *,
     alpha: float = 0.028,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    **scale: Any,
 ) -> Study[str]:
     """Return Gravity, Gravity with a part exchanged, and gradient descent.
 
@@ -131,9 +117,9 @@ def parts(
     from Glorot's weights with the noise of the push.
 
     Args:
-        dataset, architecture, width, epochs, batch_size, train_size, seeds: as in
-            `plateau`.
+        dataset, architecture: as in `grid`.
         alpha: Gravity's α.
+        scale: as in `plateau`, but for 15 epochs.
     """
     descent = {"learning_rate": 0.01, "momentum": 0.9}
     own: dict[str, Argument] = {"alpha": alpha}
@@ -150,25 +136,13 @@ def parts(
         "SGD": ("sgd", descent, {}),
         "SGD + noise": ("sgd", descent, {"weight_noise": PUSH * alpha}),
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 15, **scale})
 
 
-def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study[str]:
+def parts_fashion() -> Study[str]:
     """Return `parts` on other images: a subset of Fashion-MNIST, twice as wide.
 
     Without the conditions that have a constant moving average and a larger push.
-
-    Args:
-        seeds: as in `plateau`.
     """
     study = parts(
         "fashion_mnist",
@@ -178,95 +152,62 @@ def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study[str]:
         # Generated images, which tests put in the place of the real ones, are fewer.
         train_size=min(10_000, DATASETS["fashion_mnist"].train_size),
         alpha=0.02,
-        seeds=seeds,
     )
     left_out = ("constant β", "neither")
     return {name: group for name, group in study.items() if name not in left_out}
 
 
-def advice(
-    dataset: str = "digits",
-    architecture: str = "vgg19",
-    width: float = 0.125,
-    epochs: int = 25,
-    batch_size: int = 16,
-    train_size: int | None = None,
-    multiples: Sequence[float] = (0.5, 1.0, 2.0),
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-) -> Study[float]:
+def advice() -> Study[float]:
     """Return Gravity with the α that `gravity.initialization.suggest_alpha` suggests.
 
-    And with multiples of it, which are the conditions.
-
-    Args:
-        multiples: of the suggested α, which is rounded to three decimals.
-        dataset, architecture, width, epochs, batch_size, train_size, seeds: as in
-            `plateau`.
+    And with half and twice of it; the conditions are these multiples. The suggested α
+    is rounded to three decimals.
     """
-    spec = DATASETS[dataset]
-    shapes = models.weight_shapes(architecture, spec.shape[-1], spec.classes, width)
+    spec = DATASETS["digits"]
+    shapes = models.weight_shapes(
+        "vgg19", spec.shape[-1], spec.classes, _SCALE["width"]
+    )
     alpha = round(suggest_alpha(shapes), 3)
     conditions: dict[float, _Setting] = {
         multiple: ("gravity", {"alpha": round(multiple * alpha, 4)}, {})
-        for multiple in multiples
+        for multiple in (0.5, 1.0, 2.0)
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, "digits", "vgg19", epochs=25)
 
 
 def width_map(
     dataset: str = "digits",
     architecture: str = "vgg16",
+    *,
     widths: Sequence[float] = (0.0625, 0.125, 0.25, 0.5),
     alphas: Sequence[float] = (0.005, 0.007, 0.01, 0.014, 0.02, 0.028, 0.04, 0.056),
-    epochs: int = 8,
-    batch_size: int = 16,
-    train_size: int | None = None,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    **scale: Any,
 ) -> Study[tuple[float, float]]:
     """Return Gravity over a grid of α and width, with one budget for all.
 
     A condition is a width with an α.
 
     Args:
+        dataset, architecture: as in `grid`.
         widths: multiples of the paper's width.
         alphas: values of α.
-        dataset, architecture, epochs, batch_size, train_size, seeds: as in `plateau`.
+        scale: as in `plateau`, but for 8 epochs and these widths.
     """
     conditions: dict[tuple[float, float], _Setting] = {
         (width, alpha): ("gravity", {"alpha": alpha}, {"width": width})
         for width in widths
         for alpha in alphas
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 8, **scale})
 
 
 def bounds(
     dataset: str = "digits",
     architecture: str = "vgg16",
-    width: float = 0.125,
-    epochs: int = 10,
-    batch_size: int = 16,
-    train_size: int | None = None,
+    *,
     alpha: float = 0.028,
     scales: Sequence[float] = (0.1, 1.0, 10.0, 100.0),
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    **scale: Any,
 ) -> Study[tuple[str, float]]:
     """Return Gravity with other bounds, in several units of the loss.
 
@@ -275,9 +216,9 @@ def bounds(
     scale.
 
     Args:
+        dataset, architecture, alpha: as in `parts`.
         scales: what the gradients are multiplied by.
-        dataset, architecture, width, epochs, batch_size, train_size, alpha, seeds: as
-            in `parts`.
+        scale: as in `plateau`, but for 10 epochs.
     """
     factors = {
         "paper": 1.0,
@@ -291,30 +232,21 @@ def bounds(
     # Free of units: the same at every scale, up to rounding; a test has that.
     free = ("none", "max", "rms", "running_max", "running_rms")
     conditions: dict[tuple[str, float], _Setting] = {
-        (bound, scale): (
+        (bound, unit): (
             "variant",
             {
                 "alpha": alpha,
                 "bound": bound,
                 "factor": factor,
-                "gradient_scale": scale,
+                "gradient_scale": unit,
             },
             {},
         )
         for bound, factor in factors.items()
-        for scale in scales
-        if bound not in free or scale == 1.0
+        for unit in scales
+        if bound not in free or unit == 1.0
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 10, **scale})
 
 
 # Half a power of ten apart, but for SGD and Gravity, whose rates go up to the largest
@@ -330,14 +262,13 @@ _TRIES: Mapping[str, Sequence[float]] = {
 def tuning(
     dataset: str = "digits",
     architecture: str = "vgg16",
-    width: float = 0.125,
-    epochs: int = 15,
-    batch_size: int = 16,
+    *,
     validation_size: int = 360,
     alpha: float = 0.028,
     starts: Sequence[str] = ("glorot", "he"),
     optimizers: Sequence[str] = ("gravity", "sgd", "adam", "rmsprop"),
     seeds: Sequence[int] = (100, 101),
+    **scale: Any,
 ) -> Study[tuple[str, str, float]]:
     """Return six learning rates of each optimizer, judged on held-out images.
 
@@ -345,12 +276,13 @@ def tuning(
     what it is. A condition is a kind of initial weights with an optimizer and its rate.
 
     Args:
+        dataset, architecture: as in `grid`.
         validation_size: training images that are held out; the test images aren't read.
         alpha: Gravity's α.
         starts: kinds of initial weights.
         optimizers: which to tune.
         seeds: others than those of `tuned`.
-        dataset, architecture, width, epochs, batch_size: as in `plateau`.
+        scale: as in `plateau`, but for 15 epochs.
     """
     conditions: dict[tuple[str, str, float], _Setting] = {
         (start, optimizer, rate): (
@@ -368,10 +300,8 @@ def tuning(
         dataset,
         architecture,
         seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
         validation_size=validation_size,
+        **{"epochs": 15, **scale},
     )
 
 

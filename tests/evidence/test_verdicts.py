@@ -39,8 +39,10 @@ def test_seeds_must_agree_beyond_chance(answers, expected):
 
 
 def test_few_seeds_show_their_points_and_claim_nothing():
-    claim = Claim("text", better("gravity", ("adam",), "accuracy"), ("gravity", "adam"))
-    verdict = over_seeds(claim.judge, [{"gravity": RISING, "adam": LOW}])
+    claim = Claim("text", better("gravity", ("adam",), "accuracy"))
+    verdict = over_seeds(
+        claim.judge, [{"gravity": RISING, "adam": LOW, "rmsprop": LOW}]
+    )
     assert verdict.answer == Answer.CANT_TELL
     assert verdict.evidence.startswith("one seed, too few to claim anything; best tr")
     assert "Gravity 80.00 %, Adam 30.00 %" in verdict.evidence
@@ -68,8 +70,7 @@ def test_at_reduced_scale_all_seeds_must_agree(answers, expected):
 
 def test_what_keeps_all_seeds_from_telling_is_said_once():
     short = {"gravity": RISING}
-    rule = Claim("", stable_from("gravity", 60), ("gravity",)).judge
-    verdict = over_seeds(rule, [short] * 3, reduced=True)
+    verdict = over_seeds(stable_from("gravity", 60), [short] * 3, reduced=True)
     assert verdict == Verdict(Answer.CANT_TELL, "the run has no 60 epochs")
 
 
