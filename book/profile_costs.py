@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gravity.experiments import models
+from gravity.experiments import environment, models
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import (
     PAPER_LEARNING_RATES,
@@ -197,7 +197,7 @@ def table() -> str:
         for name in ("smoke", "quick", "fashion", "preview", "first_epoch", "paper")
     ]
     machines = sorted(
-        {run.provenance["device"].rpartition("(")[2].rstrip(")") for run in store}
+        {environment.processor_of(run.provenance["device"]) for run in store}
     )
     return (
         "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -11,7 +11,7 @@ _ROOMS = {
         *("checkpoints", "variants"),
     ),
     "evidence": (
-        *("audit", "claims", "comparison", "evaluation", "findings", "ledger"),
+        *("audit", "claims", "findings", "ledger"),
         *("published", "studies"),
     ),
     "book": (
@@ -21,6 +21,8 @@ _ROOMS = {
 }
 
 MOVED = {name: f"gravity.{room}.{name}" for room in _ROOMS for name in _ROOMS[room]} | {
+    "comparison": "gravity.evidence.statistics",
+    "evaluation": "gravity.evidence.statistics",
     "machine": "gravity.experiments.environment",
     "publication": "gravity.book.gate",
     "shared": "gravity._shared",

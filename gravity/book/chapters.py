@@ -17,8 +17,11 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from gravity.book import gate
-from gravity.evidence import comparison
-from gravity.evidence.claims import Claim, by_seed, over_seeds
+from gravity.evidence import statistics
+from gravity.evidence.claims import Claim
+from gravity.evidence.judgement import by_seed
+from gravity.evidence.rules import plateau_left
+from gravity.evidence.verdicts import over_seeds
 from gravity.experiments import datasets, environment, models
 from gravity.experiments.experiment import (
     OPTIMIZERS,
@@ -351,12 +354,12 @@ def differences(
         fewer than five seeds.
     """
     compared = {
-        pair: comparison.difference(found[pair[0]], found[pair[1]], metric)
+        pair: statistics.difference(found[pair[0]], found[pair[1]], metric)
         for pair in pairs
-        if min(len(found[name]) for name in pair) >= comparison.FEWEST_SEEDS
+        if min(len(found[name]) for name in pair) >= statistics.FEWEST_SEEDS
     }
     corrected = dict(
-        zip(compared, comparison.holm([c.p for c in compared.values()]), strict=True)
+        zip(compared, statistics.holm([c.p for c in compared.values()]), strict=True)
     )
     rows = []
     for pair in pairs:
@@ -368,9 +371,9 @@ def differences(
         rows.append(
             [
                 name,
-                comparison.signed(100 * each.mean),
-                f"{comparison.signed(100 * each.low)} to "
-                f"{comparison.signed(100 * each.high)}",
+                statistics.signed(100 * each.mean),
+                f"{statistics.signed(100 * each.low)} to "
+                f"{statistics.signed(100 * each.high)}",
                 f"{corrected[pair]:.3f}",
             ]
         )
@@ -525,7 +528,7 @@ def _operations(experiment: Experiment) -> int:
 
 def _machine(run: Run) -> str:
     made = run.provenance
-    return f"{made['cores']} cores of {made['device'].rpartition('(')[2].rstrip(')')}"
+    return f"{made['cores']} cores of {environment.processor_of(made['device'])}"
 
 
 def folded(summary: str, text: str) -> "HTML":
@@ -576,24 +579,6 @@ def best_runs(runs: Sequence[Run]) -> dict[str, Run]:
 def _last_loss(run: Run) -> float:
     loss = run.history["loss"][-1]
     return math.inf if math.isnan(loss) else loss
-
-
-def plateau(dataset: str) -> float:
-    """Return the loss below which a network has left guessing behind, 0.9 ln C.
-
-    Args:
-        dataset: a key of `gravity.experiments.datasets.DATASETS`, with C classes.
-    """
-    return 0.9 * math.log(datasets.DATASETS[dataset].classes)
-
-
-def plateau_left(run: Run) -> int | None:
-    """Return the first epoch whose training loss is below `plateau`, if any."""
-    threshold = plateau(run.experiment.dataset)
-    for epoch, loss in enumerate(run.history["loss"], start=1):
-        if loss < threshold:
-            return epoch
-    return None
 
 
 def _loss(value: float) -> str:

@@ -1,5 +1,6 @@
 """What the authors' archives say of their runs, set beside what the paper states."""
 
+import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,20 +8,21 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gravity.evidence.published import Published
+from gravity.evidence.published import Key, Published
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import Experiment, paper_arguments
 
-AGREES, ROUNDED, DIFFERS, NOT_STORED = (
-    "agrees",
-    "agrees when rounded",
-    "differs",
-    "not stored",
-)
-"""How what is stored compares with what is stated."""
-
 DECIMALS = 4
 """To which the authors' program rounded some of the values that it stored."""
+
+
+class Match(enum.StrEnum):
+    """How what is stored compares with what is stated."""
+
+    AGREES = "agrees"
+    ROUNDED = "agrees when rounded"
+    DIFFERS = "differs"
+    NOT_STORED = "not stored"
 
 
 @dataclass(frozen=True)
@@ -34,24 +36,24 @@ class Check:
         stored: what was published beside the history, `None` if nothing was.
     """
 
-    run: tuple[str, str, str]
+    run: Key
     setting: str
     stated: float | str
     stored: float | str | None
 
     @property
-    def answer(self) -> str:
-        """One of `AGREES`, `ROUNDED`, `DIFFERS` and `NOT_STORED`."""
+    def answer(self) -> Match:
+        """How the two compare."""
         if self.stored is None:
-            return NOT_STORED
+            return Match.NOT_STORED
         if self.stored == self.stated:
-            return AGREES
+            return Match.AGREES
         if isinstance(self.stated, float) and not isinstance(self.stored, str):
             # A half may have been rounded either way.
             error = abs(self.stored - self.stated) * 10**DECIMALS
             if round(self.stored, DECIMALS) == self.stored and error < 0.5 + 1e-9:
-                return ROUNDED
-        return DIFFERS
+                return Match.ROUNDED
+        return Match.DIFFERS
 
 
 def checks(run: Published) -> list[Check]:

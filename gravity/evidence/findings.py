@@ -5,183 +5,172 @@ All of it is computed from stored runs; where runs are missing, a finding says s
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gravity.evidence import studies
-from gravity.evidence.claims import CANT_TELL, NOT_SUPPORTED, SIMILAR_POINTS, SUPPORTED
-from gravity.evidence.comparison import FEWEST_SEEDS, RESAMPLES, difference, signed
+from gravity.evidence.rules import SIMILAR_POINTS
+from gravity.evidence.statistics import FEWEST_SEEDS, RESAMPLES, difference, signed
+from gravity.evidence.verdicts import Answer
 from gravity.experiments.runs import Run, RunStore
 
-Runs = Mapping[str, Sequence[Run]]
+Condition = TypeVar("Condition")
+
+Runs = Mapping[Condition, Sequence[Run]]
 """Runs by condition, as `gravity.evidence.studies.find` returns them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One result of the evidence.
+    """One result of the evidence; undecided unless the last four are given.
 
     Attributes:
         hypothesis: what was to be decided, as a sentence.
-        answer: `SUPPORTED`, `NOT_SUPPORTED` or `CANT_TELL`, as in
-        `gravity.evidence.claims`.
-        sentence: what was found.
-        estimate: the number in it.
+        result: the sentence that says what was found, with `{}` for the numbers.
+        figure: the label of the figure that shows it.
+        unit: of the numbers; empty for an exponent. Defaults to points of the final
+            test accuracy, by which one condition ends above another.
+        answer: supported, not supported or, by default, can't tell.
+        estimate: the number that was found. Defaults to NaN, as the next two.
         low: lower end of the number's 95 % confidence interval.
         high: its upper end.
-        unit: of the three.
-        page: the chapter that shows it, from the folder of the notebooks.
-        figure: the figure's label there.
     """
 
     hypothesis: str
-    answer: str
-    sentence: str
-    estimate: float
-    low: float
-    high: float
-    unit: str
-    page: str
+    result: str
     figure: str
+    unit: str = "points"
+    answer: Answer = Answer.CANT_TELL
+    estimate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def sentence(self) -> str:
+        """What was found, or that runs are missing."""
+        if math.isnan(self.low):
+            return f"Some condition has fewer than {FEWEST_SEEDS} seeds stored."
+        if not self.unit:
+            low, high = signed(self.low, 2), signed(self.high, 2)
+            return self.result.format(f"{signed(self.estimate, 2)} ({low} to {high})")
+        return self.result.format(
+            f"{abs(self.estimate):.1f} points of test accuracy ({signed(self.low)} to "
+            f"{signed(self.high)}) {'below' if self.estimate < 0 else 'above'}"
+        )
 
 
-def _missing(hypothesis: str, page: str, figure: str) -> Finding:
-    return Finding(
-        hypothesis,
-        CANT_TELL,
-        f"Some condition has fewer than {FEWEST_SEEDS} seeds stored.",
-        math.nan,
-        math.nan,
-        math.nan,
-        "",
-        page,
-        figure,
-    )
+NEARLY_LINEAR = Finding(
+    hypothesis="The bound on the step and the rising moving average change little: "
+    "without both, and with a push of the same size, the final test accuracy is within "
+    f"{SIMILAR_POINTS:g} points.",
+    result="Without the bound on the step, with a constant moving average and a push "
+    "of the same size, Gravity ends {} where it ends as it is.",
+    figure="fig-parts",
+)
+
+PUSH = Finding(
+    hypothesis="Gravity trains a plain VGG16 by the push of its initial velocity: "
+    "without it the final test accuracy is lower.",
+    result="With its push Gravity ends {} where it ends without.",
+    figure="fig-parts",
+)
+
+INITIAL_WEIGHTS = Finding(
+    hypothesis="What the push does for Gravity on a deep plain network it does for "
+    "others: with its noise on the initial weights, Adam ends higher.",
+    result="With the noise of Gravity's push on its initial weights Adam ends {} where "
+    "it ends without.",
+    figure="fig-plateau",
+)
+
+WIDTH_EXPONENT = Finding(
+    hypothesis="The best α goes with 1 / √width: the exponent is −1/2.",
+    result="The best α goes with the width to the power {}.",
+    figure="fig-width",
+    unit="",
+)
+
+EQUAL_BUDGETS = Finding(
+    hypothesis="With equal tuning budgets Adam from He's weights beats Gravity from "
+    "Glorot's.",
+    result="Tuned Adam from He's weights ends {} tuned Gravity from Glorot's.",
+    figure="fig-tuned",
+)
 
 
-def _complete(found: Runs, names: Sequence[str]) -> bool:
+def _complete(found: Runs[Condition], names: Sequence[Condition]) -> bool:
     return all(len(found.get(name, ())) >= FEWEST_SEEDS for name in names)
 
 
-def _points(found: Runs, one: str, other: str) -> tuple[float, float, float]:
-    """The difference of the final test accuracies, in points, with its interval."""
-    found_difference = difference(found[one], found[other])
-    return (
-        100 * found_difference.mean,
-        100 * found_difference.low,
-        100 * found_difference.high,
+def _differ(
+    undecided: Finding, found: Runs[Condition], one: Condition, other: Condition
+) -> Finding:
+    """Fill in by how many points one condition ends above another."""
+    compared = difference(found[one], found[other])
+    return replace(
+        undecided,
+        estimate=100 * compared.mean,
+        low=100 * compared.low,
+        high=100 * compared.high,
     )
 
 
-def nearly_linear(found: Runs) -> Finding:
+def nearly_linear(found: Runs[str]) -> Finding:
     """Whether Gravity without its bound and its rising average does as well.
 
     Args:
         found: the runs of `gravity.evidence.studies.parts`.
     """
-    hypothesis = (
-        "The bound on the step and the rising moving average change little: without "
-        "both, and with a push of the same size, the final test accuracy is within "
-        f"{SIMILAR_POINTS:g} points."
-    )
-    place = ("evidence/parts.ipynb", "fig-parts")
-    if not _complete(found, ("neither, same push", "Gravity")):
-        return _missing(hypothesis, *place)
-    mean, low, high = _points(found, "neither, same push", "Gravity")
-    if -SIMILAR_POINTS < low <= high < SIMILAR_POINTS:
-        answer = SUPPORTED
-    elif low > SIMILAR_POINTS or high < -SIMILAR_POINTS:
-        answer = NOT_SUPPORTED
-    else:
-        answer = CANT_TELL
-    return Finding(
-        hypothesis,
-        answer,
-        "Without the bound on the step, with a constant moving average and a push of "
-        f"the same size, Gravity ends {_apart(mean, low, high)} where it ends as it "
-        "is.",
-        mean,
-        low,
-        high,
-        "points",
-        *place,
-    )
-
-
-def _apart(mean: float, low: float, high: float) -> str:
-    side = "below" if mean < 0 else "above"
-    return (
-        f"{abs(mean):.1f} points of test accuracy ({signed(low)} to {signed(high)}) "
-        f"{side}"
-    )
+    pair = ("neither, same push", "Gravity")
+    if not _complete(found, pair):
+        return NEARLY_LINEAR
+    finding = _differ(NEARLY_LINEAR, found, *pair)
+    if -SIMILAR_POINTS < finding.low <= finding.high < SIMILAR_POINTS:
+        return replace(finding, answer=Answer.SUPPORTED)
+    if finding.low > SIMILAR_POINTS or finding.high < -SIMILAR_POINTS:
+        return replace(finding, answer=Answer.NOT_SUPPORTED)
+    return finding
 
 
 def _raises(
-    hypothesis: str,
-    sentence: str,
-    found: Runs,
-    one: str,
-    other: str,
-    page: str,
-    figure: str,
+    undecided: Finding, found: Runs[Condition], one: Condition, other: Condition
 ) -> Finding:
-    """A finding that rests on one condition's accuracy being above another's."""
+    """Decide by one condition's accuracy being above another's."""
     if not _complete(found, (one, other)):
-        return _missing(hypothesis, page, figure)
-    mean, low, high = _points(found, one, other)
-    answer = SUPPORTED if low > 0 else NOT_SUPPORTED if high <= 0 else CANT_TELL
-    return Finding(
-        hypothesis,
-        answer,
-        sentence.format(_apart(mean, low, high)),
-        mean,
-        low,
-        high,
-        "points",
-        page,
-        figure,
-    )
+        return undecided
+    finding = _differ(undecided, found, one, other)
+    if finding.low > 0:
+        return replace(finding, answer=Answer.SUPPORTED)
+    if finding.high <= 0:
+        return replace(finding, answer=Answer.NOT_SUPPORTED)
+    return finding
 
 
-def push(found: Runs) -> Finding:
+def push(found: Runs[str]) -> Finding:
     """Whether the push of the initial velocity is what trains a plain VGG16.
 
     Args:
         found: the runs of `gravity.evidence.studies.parts`.
     """
-    return _raises(
-        "Gravity trains a plain VGG16 by the push of its initial velocity: without it "
-        "the final test accuracy is lower.",
-        "With its push Gravity ends {} where it ends without.",
-        found,
-        "Gravity",
-        "no push",
-        "evidence/parts.ipynb",
-        "fig-parts",
-    )
+    return _raises(PUSH, found, "Gravity", "no push")
 
 
-def initial_weights(found: Runs) -> Finding:
+def initial_weights(found: Runs[tuple[str, str]]) -> Finding:
     """Whether other optimizers train as well from weights with Gravity's noise.
 
     Args:
         found: the runs of `gravity.evidence.studies.plateau`.
     """
     return _raises(
-        "What the push does for Gravity on a deep plain network it does for others: "
-        "with its noise on the initial weights, Adam ends higher.",
-        "With the noise of Gravity's push on its initial weights Adam ends {} where it "
-        "ends without.",
-        found,
-        "Adam, Glorot + noise",
-        "Adam, Glorot",
-        "evidence/plateau.ipynb",
-        "fig-plateau",
+        INITIAL_WEIGHTS, found, ("Adam", "Glorot + noise"), ("Adam", "Glorot")
     )
 
 
-def best_alphas(found: Runs, seeds: Sequence[int] | None = None) -> dict[float, float]:
+def best_alphas(
+    found: Runs[tuple[float, float]], seeds: Sequence[int] | None = None
+) -> dict[float, float]:
     """Return for each width the α with the smallest mean final training loss.
 
     Args:
@@ -191,10 +180,9 @@ def best_alphas(found: Runs, seeds: Sequence[int] | None = None) -> dict[float, 
             Defaults to all.
     """
     best: dict[float, tuple[float, float]] = {}
-    for name, group in found.items():
+    for (width, alpha), group in found.items():
         if not group:
             continue
-        width, alpha = map(float, name.split())
         losses = {run.experiment.seed: run.history["loss"][-1] for run in group}
         values = [losses[seed] for seed in seeds or losses if seed in losses]
         mean = float(np.mean(values)) if values else math.inf
@@ -209,7 +197,7 @@ def _exponent(best: Mapping[float, float]) -> float:
     return float(np.polyfit(np.log(widths), np.log(alphas), 1)[0])
 
 
-def width_exponent(found: Runs) -> Finding:
+def width_exponent(found: Runs[tuple[float, float]]) -> Finding:
     """By which power of the width the best α goes.
 
     The interval draws seeds anew, the same for all cells, and is widened by what half a
@@ -220,66 +208,46 @@ def width_exponent(found: Runs) -> Finding:
     Args:
         found: the runs of `gravity.evidence.studies.width_map`.
     """
-    hypothesis = "The best α goes with 1 / √width: the exponent is −1/2."
-    place = ("evidence/width.ipynb", "fig-width")
-    cells: dict[float, list[str]] = {}
-    for name in found:
-        cells.setdefault(float(name.split()[0]), []).append(name)
-    widths = [width for width, names in cells.items() if _complete(found, names)]
+    cells: dict[float, list[tuple[float, float]]] = {}
+    for width, alpha in found:
+        cells.setdefault(width, []).append((width, alpha))
+    widths = [width for width, row in cells.items() if _complete(found, row)]
     if len(widths) < 3:
-        return _missing(hypothesis, *place)
-    found = {name: found[name] for width in widths for name in cells[width]}
+        return WIDTH_EXPONENT
+    found = {cell: found[cell] for width in widths for cell in cells[width]}
     seeds = sorted({run.experiment.seed for group in found.values() for run in group})
     stream = np.random.default_rng(0)
     drawn = [
         _exponent(best_alphas(found, list(stream.choice(seeds, len(seeds)))))
         for _ in range(RESAMPLES // 9)
     ]
-    alphas = sorted({float(name.split()[1]) for name in found})
+    alphas = sorted({alpha for _, alpha in found})
     half = float(np.median(np.diff(np.log(alphas)))) / 2
     coarse = half / math.log(max(widths) / min(widths))
     low = float(np.quantile(drawn, 0.025)) - coarse
     high = float(np.quantile(drawn, 0.975)) + coarse
     estimate = _exponent(best_alphas(found))
     if low <= -0.5 <= high and high < 0:
-        answer = SUPPORTED
+        answer = Answer.SUPPORTED
     elif low > -0.5 or high < -0.5:
-        answer = NOT_SUPPORTED
+        answer = Answer.NOT_SUPPORTED
     else:
-        answer = CANT_TELL
-    return Finding(
-        hypothesis,
-        answer,
-        f"The best α goes with the width to the power {signed(estimate, 2)} "
-        f"({signed(low, 2)} to {signed(high, 2)}).",
-        estimate,
-        low,
-        high,
-        "",
-        *place,
-    )
+        answer = Answer.CANT_TELL
+    return replace(WIDTH_EXPONENT, answer=answer, estimate=estimate, low=low, high=high)
 
 
-def equal_budgets(found: Runs) -> Finding:
+def equal_budgets(found: Runs[tuple[str, str]]) -> Finding:
     """Whether tuned Gravity is behind tuned Adam that starts from He's weights.
 
     Args:
         found: the runs of `gravity.evidence.studies.tuned`.
     """
-    return _raises(
-        "With equal tuning budgets Adam from He's weights beats Gravity from Glorot's.",
-        "Tuned Adam from He's weights ends {} tuned Gravity from Glorot's.",
-        found,
-        "he adam",
-        "glorot gravity",
-        "evidence/tuning.ipynb",
-        "fig-tuned",
-    )
+    return _raises(EQUAL_BUDGETS, found, ("he", "adam"), ("glorot", "gravity"))
 
 
-def evidence(store: RunStore) -> dict[str, dict[str, list[Run]]]:
+def evidence(store: RunStore) -> dict[str, dict[Any, list[Run]]]:
     """Return the runs that the summary rests on, by study and condition."""
-    grids = {
+    grids: dict[str, studies.Study[Any]] = {
         "parts": studies.parts(),
         "plateau": studies.plateau(),
         "width_map": studies.width_map(),
@@ -288,7 +256,7 @@ def evidence(store: RunStore) -> dict[str, dict[str, list[Run]]]:
     return {name: studies.find(study, store) for name, study in grids.items()}
 
 
-def summary(found: Mapping[str, Runs]) -> list[Finding]:
+def summary(found: Mapping[str, Runs[Any]]) -> list[Finding]:
     """Return the five findings.
 
     Args:

@@ -3,17 +3,20 @@
 The rule and its margins are registered in `book/registered.yaml`, under `first_epochs`.
 """
 
+import enum
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gravity.evidence.published import Published
+from gravity.evidence.published import Key, Published
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import PAPER_LEARNING_RATES, Experiment, grid
+from gravity.experiments.experiment import (
+    PAPER_LEARNING_RATES,
+    PAPER_OPTIMIZERS,
+    Experiment,
+    grid,
+)
 from gravity.experiments.runs import Run
-
-Key = tuple[str, str, str]
-"""A dataset, an architecture and an optimizer."""
 
 LOSS_SHARE = 0.1
 """Two training losses agree if their shares of ln C differ by no more than this."""
@@ -21,12 +24,17 @@ LOSS_SHARE = 0.1
 ACCURACY_RATIO = 1.5
 """Two test accuracies agree if neither is more than this many times the other."""
 
-AGREE, IN_PART, DISAGREE = "agree", "agree in part", "disagree"
-"""What can be said of all runs together."""
-
 MISLABELLED: Key = ("cifar100_fine", "vgg19", "gravity")
 """The authors' run whose network had other outputs than its dataset has classes; it is
 shown, and counts for neither side."""
+
+
+class Agreement(enum.StrEnum):
+    """What can be said of all runs together."""
+
+    AGREE = "agree"
+    IN_PART = "agree in part"
+    DISAGREE = "disagree"
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def wrong_pairs(runs: Iterable[Run], authors: Mapping[Key, Published]) -> list[P
     return [
         _pair(run, other, authors)
         for run in runs
-        for other in ("gravity", "adam", "rmsprop")
+        for other in PAPER_OPTIMIZERS
         if other != run.experiment.optimizer
         and (run.experiment.dataset, run.experiment.architecture, other) != MISLABELLED
     ]
@@ -114,7 +122,7 @@ def agreeing(found: Sequence[Pair]) -> tuple[int, int]:
     return sum(pair.agrees for pair in counted), len(counted)
 
 
-def verdict(found: Sequence[Pair]) -> str:
+def verdict(found: Sequence[Pair]) -> Agreement:
     """Return what the registered rule says of all runs together.
 
     Raises:
@@ -128,8 +136,8 @@ def verdict(found: Sequence[Pair]) -> str:
         )
     # In whole numbers, so that exactly 80 % is 80 %.
     if 100 * number >= 80 * count:
-        return AGREE
-    return DISAGREE if 100 * number <= 50 * count else IN_PART
+        return Agreement.AGREE
+    return Agreement.DISAGREE if 100 * number <= 50 * count else Agreement.IN_PART
 
 
 LOSS_RATIO = 1.1

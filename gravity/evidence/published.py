@@ -23,6 +23,12 @@ import numpy as np
 from gravity.experiments import datasets
 from gravity.experiments.runs import METRICS
 
+Pair = tuple[str, str]
+"""A dataset and an architecture."""
+
+Key = tuple[str, str, str]
+"""A dataset, an architecture and an optimizer."""
+
 
 class PublishedError(RuntimeError):
     """An archive of the authors can't be had, or isn't as it should be."""
@@ -59,7 +65,7 @@ class Published:
     sha256: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """Dataset, architecture and optimizer."""
         return self.dataset, self.architecture, self.optimizer
 
@@ -80,7 +86,7 @@ def source() -> str:
 
 
 @functools.cache
-def _runs() -> Mapping[tuple[str, str, str], Published]:
+def _runs() -> Mapping[Key, Published]:
     runs = {}
     for fields in _content()["runs"]:
         # As in the archives: numbers in single precision.
@@ -115,7 +121,7 @@ def load(dataset: str, architecture: str, optimizer: str) -> Published:
     return runs[key]
 
 
-def load_all() -> dict[tuple[str, str, str], Published]:
+def load_all() -> dict[Key, Published]:
     """Return all 30 of the authors' runs, by dataset, architecture and optimizer."""
     return dict(_runs())
 

@@ -9,9 +9,9 @@ import csv
 import io
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gravity.experiments import models
 from gravity.experiments.datasets import DATASETS
@@ -19,24 +19,29 @@ from gravity.experiments.experiment import Argument, Experiment, grid
 from gravity.experiments.runs import Run, RunStore, write_durably
 from gravity.initialization import PUSH, suggest_alpha
 
-Study = dict[str, list[Experiment]]
+Condition = TypeVar("Condition", bound=Hashable)
+
+Study = dict[Condition, list[Experiment]]
 """Experiments by condition, one for each seed, in the order of the seeds."""
 
-# Of Adam and RMSprop on digits: what the settings study chose for VGG16.
-_RATES: Mapping[str, float] = {"adam": 2.5e-4, "rmsprop": 1.8e-4}
-
+# What most studies have in common.
+_SCALE: Mapping[str, Any] = {
+    "width": 0.125,
+    "batch_size": 16,
+    "seeds": (0, 1, 2, 3, 4),
+}
 
 # What sets a condition apart: the optimizer, its arguments, and anything else that
 # `Experiment` takes.
-_Condition = tuple[str, Mapping[str, Argument], Mapping[str, Any]]
+_Setting = tuple[str, Mapping[str, Argument], Mapping[str, Any]]
 
 
 def _study(
-    conditions: Mapping[str, _Condition],
+    conditions: Mapping[Condition, _Setting],
     dataset: str,
     architecture: str,
-    **shared: Any,
-) -> Study:
+    **scale: Any,
+) -> Study[Condition]:
     """Return the experiments of conditions that share everything else."""
     return {
         name: grid(
@@ -44,8 +49,7 @@ def _study(
             architecture,
             optimizers=[optimizer],
             arguments={optimizer: arguments},
-            **shared,
-            **changes,
+            **{**_SCALE, **scale, **changes},
         )
         for name, (optimizer, arguments, changes) in conditions.items()
     }
@@ -54,27 +58,23 @@ def _study(
 def plateau(
     dataset: str = "digits",
     architecture: str = "vgg19",
-    width: float = 0.125,
-    epochs: int = 25,
-    batch_size: int = 16,
-    train_size: int | None = None,
+    *,
     alpha: float = 0.04,
-    rates: Mapping[str, float] = _RATES,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-) -> Study:
+    **scale: Any,
+) -> Study[tuple[str, str]]:
     """Return every optimizer from three kinds of initial weights.
 
     They are Glorot's, Glorot's with the noise of Gravity's own push, and He's. Gravity
     itself, with its push, starts from Glorot's and from He's; without the push
-    (α = 0) from all three, as do gradient descent with momentum, Adam and RMSprop.
+    (α = 0) from all three, as do gradient descent with momentum, Adam and RMSprop. A
+    condition is an optimizer with its weights, as a reader would name them.
 
     Args:
-        dataset, architecture, width, epochs, batch_size, train_size: as in
-            `Experiment`.
+        dataset, architecture: as in `grid`.
         alpha: Gravity's α; the noise has a standard deviation of
             `gravity.initialization.PUSH` times α.
-        rates: the learning rates of Adam and RMSprop.
-        seeds: at least one.
+        scale: what else `grid` takes for all of them. Defaults to an eighth of the
+            paper's width, 25 epochs, batches of 16 and the seeds 0 to 4.
     """
     starts: dict[str, dict[str, Any]] = {
         "Glorot": {},
@@ -85,37 +85,26 @@ def plateau(
         "Gravity": ("gravity", {"alpha": alpha}),
         "Gravity, α = 0": ("gravity", {"alpha": 0.0}),
         "SGD with momentum": ("sgd", {"learning_rate": 0.01, "momentum": 0.9}),
-        "Adam": ("adam", {"learning_rate": rates["adam"]}),
-        "RMSprop": ("rmsprop", {"learning_rate": rates["rmsprop"]}),
+        # What the settings study chose for VGG16.
+        "Adam": ("adam", {"learning_rate": 2.5e-4}),
+        "RMSprop": ("rmsprop", {"learning_rate": 1.8e-4}),
     }
-    conditions: dict[str, _Condition] = {
-        f"{title}, {start}": (optimizer, arguments, changes)
+    conditions: dict[tuple[str, str], _Setting] = {
+        (title, start): (optimizer, arguments, changes)
         for title, (optimizer, arguments) in optimizers.items()
         for start, changes in starts.items()
         if (title, start) != ("Gravity", "Glorot + noise")
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 25, **scale})
 
 
 def parts(
     dataset: str = "digits",
     architecture: str = "vgg16",
-    width: float = 0.125,
-    epochs: int = 15,
-    batch_size: int = 16,
-    train_size: int | None = None,
+    *,
     alpha: float = 0.028,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-) -> Study:
+    **scale: Any,
+) -> Study[str]:
     """Return Gravity, Gravity with a part exchanged, and gradient descent.
 
     The parts are the bound on the step and the rising parameter of the moving average.
@@ -128,15 +117,15 @@ def parts(
     from Glorot's weights with the noise of the push.
 
     Args:
-        dataset, architecture, width, epochs, batch_size, train_size, seeds: as in
-            `plateau`.
+        dataset, architecture: as in `grid`.
         alpha: Gravity's α.
+        scale: as in `plateau`, but for 15 epochs.
     """
     descent = {"learning_rate": 0.01, "momentum": 0.9}
     own: dict[str, Argument] = {"alpha": alpha}
     linear = {"bound": "none", "average": "constant"}
     same: dict[str, Argument] = {"alpha": round(alpha * PUSH / 9, 4)}
-    conditions: dict[str, _Condition] = {
+    conditions: dict[str, _Setting] = {
         "Gravity": ("gravity", own, {}),
         "no bound": ("variant", {**own, "bound": "none"}, {}),
         "constant β": ("variant", {**own, "average": "constant"}, {}),
@@ -147,25 +136,13 @@ def parts(
         "SGD": ("sgd", descent, {}),
         "SGD + noise": ("sgd", descent, {"weight_noise": PUSH * alpha}),
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 15, **scale})
 
 
-def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study:
+def parts_fashion() -> Study[str]:
     """Return `parts` on other images: a subset of Fashion-MNIST, twice as wide.
 
     Without the conditions that have a constant moving average and a larger push.
-
-    Args:
-        seeds: as in `plateau`.
     """
     study = parts(
         "fashion_mnist",
@@ -175,105 +152,73 @@ def parts_fashion(seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> Study:
         # Generated images, which tests put in the place of the real ones, are fewer.
         train_size=min(10_000, DATASETS["fashion_mnist"].train_size),
         alpha=0.02,
-        seeds=seeds,
     )
     left_out = ("constant β", "neither")
     return {name: group for name, group in study.items() if name not in left_out}
 
 
-def advice(
-    dataset: str = "digits",
-    architecture: str = "vgg19",
-    width: float = 0.125,
-    epochs: int = 25,
-    batch_size: int = 16,
-    train_size: int | None = None,
-    multiples: Sequence[float] = (0.5, 1.0, 2.0),
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-) -> Study:
+def advice() -> Study[float]:
     """Return Gravity with the α that `gravity.initialization.suggest_alpha` suggests.
 
-    And with multiples of it, which name the conditions.
-
-    Args:
-        multiples: of the suggested α, which is rounded to three decimals.
-        dataset, architecture, width, epochs, batch_size, train_size, seeds: as in
-            `plateau`.
+    And with half and twice of it; the conditions are these multiples. The suggested α
+    is rounded to three decimals.
     """
-    spec = DATASETS[dataset]
-    shapes = models.weight_shapes(architecture, spec.shape[-1], spec.classes, width)
-    alpha = round(suggest_alpha(shapes), 3)
-    conditions: dict[str, _Condition] = {
-        f"{multiple:g}": ("gravity", {"alpha": round(multiple * alpha, 4)}, {})
-        for multiple in multiples
-    }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
+    spec = DATASETS["digits"]
+    shapes = models.weight_shapes(
+        "vgg19", spec.shape[-1], spec.classes, _SCALE["width"]
     )
+    alpha = round(suggest_alpha(shapes), 3)
+    conditions: dict[float, _Setting] = {
+        multiple: ("gravity", {"alpha": round(multiple * alpha, 4)}, {})
+        for multiple in (0.5, 1.0, 2.0)
+    }
+    return _study(conditions, "digits", "vgg19", epochs=25)
 
 
 def width_map(
     dataset: str = "digits",
     architecture: str = "vgg16",
+    *,
     widths: Sequence[float] = (0.0625, 0.125, 0.25, 0.5),
     alphas: Sequence[float] = (0.005, 0.007, 0.01, 0.014, 0.02, 0.028, 0.04, 0.056),
-    epochs: int = 8,
-    batch_size: int = 16,
-    train_size: int | None = None,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-) -> Study:
+    **scale: Any,
+) -> Study[tuple[float, float]]:
     """Return Gravity over a grid of α and width, with one budget for all.
 
-    The conditions are named `width α`, both as Python writes them.
+    A condition is a width with an α.
 
     Args:
+        dataset, architecture: as in `grid`.
         widths: multiples of the paper's width.
         alphas: values of α.
-        dataset, architecture, epochs, batch_size, train_size, seeds: as in `plateau`.
+        scale: as in `plateau`, but for 8 epochs and these widths.
     """
-    conditions: dict[str, _Condition] = {
-        f"{width} {alpha}": ("gravity", {"alpha": alpha}, {"width": width})
+    conditions: dict[tuple[float, float], _Setting] = {
+        (width, alpha): ("gravity", {"alpha": alpha}, {"width": width})
         for width in widths
         for alpha in alphas
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 8, **scale})
 
 
 def bounds(
     dataset: str = "digits",
     architecture: str = "vgg16",
-    width: float = 0.125,
-    epochs: int = 10,
-    batch_size: int = 16,
-    train_size: int | None = None,
+    *,
     alpha: float = 0.028,
     scales: Sequence[float] = (0.1, 1.0, 10.0, 100.0),
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
-) -> Study:
+    **scale: Any,
+) -> Study[tuple[str, float]]:
     """Return Gravity with other bounds, in several units of the loss.
 
     In each unit the learning rate is measured so that the same step would follow from
-    the same gradient, but for the bound. The conditions are named `bound scale`.
+    the same gradient, but for the bound. A condition is a bound with a
+    scale.
 
     Args:
+        dataset, architecture, alpha: as in `parts`.
         scales: what the gradients are multiplied by.
-        dataset, architecture, width, epochs, batch_size, train_size, alpha, seeds: as
-            in `parts`.
+        scale: as in `plateau`, but for 10 epochs.
     """
     factors = {
         "paper": 1.0,
@@ -286,31 +231,22 @@ def bounds(
     }
     # Free of units: the same at every scale, up to rounding; a test has that.
     free = ("none", "max", "rms", "running_max", "running_rms")
-    conditions: dict[str, _Condition] = {
-        f"{bound} {scale}": (
+    conditions: dict[tuple[str, float], _Setting] = {
+        (bound, unit): (
             "variant",
             {
                 "alpha": alpha,
                 "bound": bound,
                 "factor": factor,
-                "gradient_scale": scale,
+                "gradient_scale": unit,
             },
             {},
         )
         for bound, factor in factors.items()
-        for scale in scales
-        if bound not in free or scale == 1.0
+        for unit in scales
+        if bound not in free or unit == 1.0
     }
-    return _study(
-        conditions,
-        dataset,
-        architecture,
-        seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
-        train_size=train_size,
-    )
+    return _study(conditions, dataset, architecture, **{"epochs": 10, **scale})
 
 
 # Half a power of ten apart, but for SGD and Gravity, whose rates go up to the largest
@@ -326,30 +262,30 @@ _TRIES: Mapping[str, Sequence[float]] = {
 def tuning(
     dataset: str = "digits",
     architecture: str = "vgg16",
-    width: float = 0.125,
-    epochs: int = 15,
-    batch_size: int = 16,
+    *,
     validation_size: int = 360,
     alpha: float = 0.028,
     starts: Sequence[str] = ("glorot", "he"),
     optimizers: Sequence[str] = ("gravity", "sgd", "adam", "rmsprop"),
     seeds: Sequence[int] = (100, 101),
-) -> Study:
+    **scale: Any,
+) -> Study[tuple[str, str, float]]:
     """Return six learning rates of each optimizer, judged on held-out images.
 
     From Glorot's weights and from He's, with the same budget for all: Gravity's α stays
-    what it is. The conditions are named `start optimizer rate`.
+    what it is. A condition is a kind of initial weights with an optimizer and its rate.
 
     Args:
+        dataset, architecture: as in `grid`.
         validation_size: training images that are held out; the test images aren't read.
         alpha: Gravity's α.
         starts: kinds of initial weights.
         optimizers: which to tune.
         seeds: others than those of `tuned`.
-        dataset, architecture, width, epochs, batch_size: as in `plateau`.
+        scale: as in `plateau`, but for 15 epochs.
     """
-    conditions: dict[str, _Condition] = {
-        f"{start} {optimizer} {rate}": (
+    conditions: dict[tuple[str, str, float], _Setting] = {
+        (start, optimizer, rate): (
             optimizer,
             {"learning_rate": rate}
             | ({"alpha": alpha} if optimizer == "gravity" else {}),
@@ -364,10 +300,8 @@ def tuning(
         dataset,
         architecture,
         seeds=seeds,
-        width=width,
-        epochs=epochs,
-        batch_size=batch_size,
         validation_size=validation_size,
+        **{"epochs": 15, **scale},
     )
 
 
@@ -432,7 +366,9 @@ def gradient_sizes(experiment: Experiment, every: int = 10) -> list[dict[str, fl
     return rows
 
 
-def winners(tried: Mapping[str, Sequence[Run]]) -> dict[tuple[str, str], float]:
+def winners(
+    tried: Mapping[tuple[str, str, float], Sequence[Run]],
+) -> dict[tuple[str, str], float]:
     """Return the learning rate with the smallest mean held-out loss.
 
     Args:
@@ -445,13 +381,12 @@ def winners(tried: Mapping[str, Sequence[Run]]) -> dict[tuple[str, str], float]:
     """
     best: dict[tuple[str, str], tuple[float, float]] = {}
     missing = set()
-    for name, group in tried.items():
-        start, optimizer, rate = name.split()
+    for (start, optimizer, rate), group in tried.items():
         if not group:
             missing.add((start, optimizer))
             continue
         loss = sum(run.history["val_loss"][-1] for run in group) / len(group)
-        score = (loss if loss == loss else math.inf, float(rate))
+        score = (loss if loss == loss else math.inf, rate)
         best[start, optimizer] = min(best.get((start, optimizer), score), score)
     return {key: rate for key, (_, rate) in best.items() if key not in missing}
 
@@ -461,11 +396,12 @@ def tuned(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     tuning_seeds: Sequence[int] = (100, 101),
     **settings: Any,
-) -> Study:
+) -> Study[tuple[str, str]]:
     """Return the winner of every optimizer's tries, trained on all training images.
 
-    The test images are read here and nowhere else. The conditions are named
-    `start optimizer`; those of which a try is missing in the store are left out.
+    The test images are read here and nowhere else. A condition is a kind of initial
+    weights with an optimizer; those of which a try is missing in the store are left
+    out.
 
     Args:
         store: where the runs of `tuning` are.
@@ -476,14 +412,14 @@ def tuned(
     tries = tuning(**settings, seeds=tuning_seeds)
     study = {}
     for (start, optimizer), rate in winners(find(tries, store)).items():
-        first = tries[f"{start} {optimizer} {rate}"][0]
-        study[f"{start} {optimizer}"] = [
+        first = tries[start, optimizer, rate][0]
+        study[start, optimizer] = [
             replace(first, seed=seed, validation_size=None) for seed in seeds
         ]
     return study
 
 
-STUDIES: Mapping[str, Callable[..., Study]] = {
+STUDIES: Mapping[str, Callable[..., Study[Any]]] = {
     "plateau": plateau,
     "parts": parts,
     "parts_fashion": parts_fashion,
@@ -529,7 +465,9 @@ def stored_sizes(
     return rows
 
 
-def find(study: Study, store: RunStore, *, train: bool = False) -> dict[str, list[Run]]:
+def find(
+    study: Study[Condition], store: RunStore, *, train: bool = False
+) -> dict[Condition, list[Run]]:
     """Return the stored runs of every condition of a study.
 
     Args:

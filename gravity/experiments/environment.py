@@ -21,6 +21,16 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def processor_of(device: str) -> str:
+    """Return the processor's name in a stored run's `device`, as in "cpu:0 (AMD EPYC)".
+
+    Args:
+        device: as `current` writes it; returned as it is where it names no processor.
+    """
+    _, bracket, name = device.partition(" (")
+    return name.removesuffix(")") if bracket else device
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

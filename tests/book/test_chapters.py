@@ -428,9 +428,3 @@ def test_columns_of_words_are_told_from_those_of_numbers():
 )
 def test_scientific_is_a_product_with_a_power_of_ten(value, digits, written):
     assert chapters.scientific(value, digits) == written
-
-
-def test_plateau_ends_below_nine_tenths_of_guessing():
-    # 0.9 times ln 10 and ln 100.
-    assert chapters.plateau("digits") == pytest.approx(2.0723265837)
-    assert chapters.plateau("cifar100_fine") == pytest.approx(4.1446531673)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gravity.book import chapters
-from gravity.evidence import comparison
+from gravity.evidence import statistics
 from gravity.experiments import datasets, training
 from gravity.experiments.experiment import OPTIMIZERS, Experiment, grid
 from gravity.experiments.runs import RunStore
@@ -72,7 +72,7 @@ def test_all_runs_of_the_study_are_stored(parameters):
     assert not any(run.provenance["dirty"] for run in tuning + final)
     # No two runs are one run under two names.
     assert len({run.provenance["weights_sha256"] for run in final}) == len(final)
-    for each in comparison.compare(final):
+    for each in statistics.compare(final):
         assert len(each.differences) == len(seeds)
         assert each.p >= 2 / 2 ** len(seeds)
 

@@ -432,7 +432,8 @@ def test_map_of_nothing_says_so():
 
 def test_findings_are_drawn_with_their_intervals():
     def finding(estimate, low, high, unit):
-        return Finding("", "supported", "", estimate, low, high, unit, "", "")
+        numbers = {"estimate": estimate, "low": low, "high": high}
+        return Finding(hypothesis="", result="", figure="", unit=unit, **numbers)
 
     figure = plots.findings(
         [

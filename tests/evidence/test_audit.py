@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gravity.evidence import audit, published
-from gravity.evidence.audit import AGREES, DIFFERS, NOT_STORED, ROUNDED, Check
+from gravity.evidence.audit import Check, Match
 from gravity.evidence.published import Published
 from gravity.experiments.runs import METRICS
 
@@ -43,17 +43,17 @@ def answers(of):
 def test_a_run_as_the_paper_states_it():
     stored = {"learning_rate": 5e-5, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7}
     found = answers(run(centered=False, **stored))
-    assert set(found.values()) == {AGREES}
+    assert set(found.values()) == {Match.AGREES}
     assert set(found) == {"dataset", "epochs", "outputs", "centered", *stored}
 
 
 def test_every_difference_is_found():
     found = answers(run(20, 99, "MNIST", learning_rate=2e-4, rho=0.95))
-    assert found["dataset"] == found["epochs"] == found["outputs"] == DIFFERS
-    assert found["learning_rate"] == found["rho"] == DIFFERS
-    assert found["momentum"] == NOT_STORED
-    assert answers(run(None, declared=""))["outputs"] == NOT_STORED
-    assert answers(run(None, declared=""))["dataset"] == NOT_STORED
+    assert found["dataset"] == found["epochs"] == found["outputs"] == Match.DIFFERS
+    assert found["learning_rate"] == found["rho"] == Match.DIFFERS
+    assert found["momentum"] == Match.NOT_STORED
+    assert answers(run(None, declared=""))["outputs"] == Match.NOT_STORED
+    assert answers(run(None, declared=""))["dataset"] == Match.NOT_STORED
 
 
 @pytest.mark.parametrize(
@@ -72,16 +72,16 @@ def test_settings_are_those_that_section_3_3_states(optimizer, arguments):
 @pytest.mark.parametrize(
     ("stated", "stored", "answer"),
     [
-        (7.5e-5, 0.0001, ROUNDED),
-        (2.5e-5, 0.0, ROUNDED),
-        (1e-7, 0.0, ROUNDED),
-        (0.9, 0.9001, DIFFERS),
-        (2.5e-4, 2e-4, ROUNDED),
-        (2.5e-4, 3e-4, ROUNDED),
-        (2.5e-4, 4e-4, DIFFERS),
-        (2.5e-4, 2.4e-4, DIFFERS),
-        (10, 20, DIFFERS),
-        ("mnist", 0.0, DIFFERS),
+        (7.5e-5, 0.0001, Match.ROUNDED),
+        (2.5e-5, 0.0, Match.ROUNDED),
+        (1e-7, 0.0, Match.ROUNDED),
+        (0.9, 0.9001, Match.DIFFERS),
+        (2.5e-4, 2e-4, Match.ROUNDED),
+        (2.5e-4, 3e-4, Match.ROUNDED),
+        (2.5e-4, 4e-4, Match.DIFFERS),
+        (2.5e-4, 2.4e-4, Match.DIFFERS),
+        (10, 20, Match.DIFFERS),
+        ("mnist", 0.0, Match.DIFFERS),
     ],
 )
 def test_values_that_the_authors_program_rounded(stated, stored, answer):
@@ -121,9 +121,9 @@ def authors():
 
 def test_one_setting_of_the_thirty_runs_differs(authors):
     found = [check for one in authors.values() for check in audit.checks(one)]
-    (odd,) = (check for check in found if check.answer == DIFFERS)
+    (odd,) = (check for check in found if check.answer == Match.DIFFERS)
     assert odd == Check(("cifar100_fine", "vgg19", "gravity"), "outputs", 100, 20)
-    by_setting = Counter(c.setting for c in found if c.answer == AGREES)
+    by_setting = Counter(c.setting for c in found if c.answer == Match.AGREES)
     assert by_setting["epochs"] == by_setting["dataset"] == 30
     assert by_setting["learning_rate"] == 30
     assert by_setting["outputs"] == 29
@@ -138,11 +138,11 @@ def test_learning_rates_are_compared_with_the_summary(authors):
                 c for c in audit.checks(authors[key]) if c.setting == "learning_rate"
             )
             assert check.stored == float(row["learning_rate"])
-            assert check.answer == AGREES
+            assert check.answer == Match.AGREES
             # A run with ten times the rate would be noticed.
             wrong = {"learning_rate": 10 * float(row["learning_rate"])}
             other = audit.checks(replace(authors[key], settings=wrong))
-            assert DIFFERS in {check.answer for check in other}
+            assert Match.DIFFERS in {check.answer for check in other}
 
 
 def test_no_training_image_was_held_out(authors):

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from gravity.evidence import findings, studies
-from gravity.evidence.claims import CANT_TELL, NOT_SUPPORTED, SUPPORTED
+from gravity.evidence.verdicts import Answer
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.runs import METRICS, RunStore
 
@@ -71,15 +71,15 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
     expected = [
         decided(parts["neither, same push"], parts["Gravity"]),
         decided(parts["Gravity"], parts["no push"]),
-        decided(plateau["Adam, Glorot + noise"], plateau["Adam, Glorot"]),
+        decided(plateau["Adam", "Glorot + noise"], plateau["Adam", "Glorot"]),
         None,  # In the next test.
-        decided(tuned.get("he adam", []), tuned.get("glorot gravity", [])),
+        decided(tuned.get(("he", "adam"), []), tuned.get(("glorot", "gravity"), [])),
     ]
     for place, (finding, numbers) in enumerate(zip(results, expected, strict=True)):
         if place == 3:
             continue
         if numbers is None:
-            assert finding.answer == CANT_TELL
+            assert finding.answer == Answer.CANT_TELL
             assert math.isnan(finding.estimate)
             continue
         mean, low, high = numbers
@@ -92,14 +92,20 @@ def test_numbers_and_answers_of_the_summary_follow_from_the_stored_files():
         if place == 0:
             within = finding.low > -2 and finding.high < 2
             beyond = finding.low > 2 or finding.high < -2
-            answer = SUPPORTED if within else NOT_SUPPORTED if beyond else CANT_TELL
+            answer = (
+                Answer.SUPPORTED
+                if within
+                else Answer.NOT_SUPPORTED
+                if beyond
+                else Answer.CANT_TELL
+            )
         else:
             answer = (
-                SUPPORTED
+                Answer.SUPPORTED
                 if finding.low > 0
-                else NOT_SUPPORTED
+                else Answer.NOT_SUPPORTED
                 if finding.high <= 0
-                else CANT_TELL
+                else Answer.CANT_TELL
             )
         assert finding.answer == answer
 
@@ -108,8 +114,7 @@ def test_exponent_of_the_summary_follows_from_the_stored_files():
     """Fitted here by SciPy, with the seeds drawn anew."""
     finding = findings.summary(findings.evidence(RunStore(RESULTS)))[3]
     rows = {}
-    for name, group in studies.width_map().items():
-        width, alpha = map(float, name.split())
+    for (width, alpha), group in studies.width_map().items():
         rows.setdefault(width, []).append((alpha, values(group, "loss")))
     alphas = np.array([alpha for alpha, _ in next(iter(rows.values()))])
     cells = {
@@ -118,7 +123,7 @@ def test_exponent_of_the_summary_follows_from_the_stored_files():
         if all(len(losses) == 5 for _, losses in row)
     }
     if len(cells) < 3:
-        assert finding.answer == CANT_TELL
+        assert finding.answer == Answer.CANT_TELL
         return
 
     def slope(seeds):
@@ -136,14 +141,20 @@ def test_exponent_of_the_summary_follows_from_the_stored_files():
     holds = finding.low <= -0.5 <= finding.high < 0
     apart = finding.low > -0.5 or finding.high < -0.5
     assert finding.answer == (
-        SUPPORTED if holds else NOT_SUPPORTED if apart else CANT_TELL
+        Answer.SUPPORTED
+        if holds
+        else Answer.NOT_SUPPORTED
+        if apart
+        else Answer.CANT_TELL
     )
 
 
 def test_every_finding_leads_to_a_figure_that_exists():
+    chapters = "".join(
+        path.read_text() for path in (RESULTS.parents[1] / "notebooks").rglob("*.ipynb")
+    )
     for finding in findings.summary(findings.evidence(RunStore(RESULTS))):
-        text = (RESULTS.parents[1] / "notebooks" / finding.page).read_text()
-        assert f'"{finding.figure}"' in text
+        assert f'"name": "{finding.figure}"' in chapters
 
 
 @pytest.fixture
@@ -163,7 +174,7 @@ def made(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shift", "answer"), [(0.001, SUPPORTED), (-0.3, NOT_SUPPORTED)]
+    ("shift", "answer"), [(0.001, Answer.SUPPORTED), (-0.3, Answer.NOT_SUPPORTED)]
 )
 def test_linear_means_within_two_points(made, shift, answer):
     store, make = made
@@ -183,16 +194,17 @@ def test_four_seeds_cannot_tell(made):
     study = studies.parts()
     for name, seed in itertools.product(("Gravity", "no push"), range(4)):
         make(study[name][seed], val_accuracy=0.9 if name == "Gravity" else 0.1)
-    assert findings.push(studies.find(study, store)).answer == CANT_TELL
+    assert findings.push(studies.find(study, store)).answer == Answer.CANT_TELL
 
 
-@pytest.mark.parametrize(("power", "answer"), [(-0.5, SUPPORTED), (0.0, NOT_SUPPORTED)])
+@pytest.mark.parametrize(
+    ("power", "answer"), [(-0.5, Answer.SUPPORTED), (0.0, Answer.NOT_SUPPORTED)]
+)
 def test_exponent_is_the_slope_of_the_best_alphas(made, power, answer):
     """A loss whose smallest value lies where a power law has it."""
     store, make = made
     study = studies.width_map()
-    for name, group in study.items():
-        width, alpha = map(float, name.split())
+    for (width, alpha), group in study.items():
         distance = math.log(alpha / (0.014 * (width / 0.25) ** power))
         for one in group:
             make(one, loss=distance**2 + 1e-3 * one.seed)
@@ -205,32 +217,26 @@ def test_exponent_is_the_slope_of_the_best_alphas(made, power, answer):
 def test_diverged_run_is_no_best_alpha(made):
     store, make = made
     study = studies.width_map(widths=(0.25,), alphas=(0.01, 0.02), seeds=(0,))
-    make(study["0.25 0.01"][0], loss=1.0)
-    make(study["0.25 0.02"][0], loss=math.nan)
+    make(study[0.25, 0.01][0], loss=1.0)
+    make(study[0.25, 0.02][0], loss=math.nan)
     assert findings.best_alphas(studies.find(study, store)) == {0.25: 0.01}
 
 
 def test_winner_has_the_smallest_mean_loss_on_held_out_images(made):
     store, make = made
     tries = studies.tuning()
-    for name, group in tries.items():
-        start, optimizer, rate = name.split()
+    for (start, optimizer, rate), group in tries.items():
         for one in group:
             # The best is the largest rate but one, and its neighbour diverges.
-            rates = sorted(
-                float(other.split()[2])
-                for other in tries
-                if other.startswith(f"{start} {optimizer} ")
-            )
-            place = rates.index(float(rate))
+            rates = sorted(other for *key, other in tries if key == [start, optimizer])
+            place = rates.index(rate)
             make(one, val_loss=math.nan if place == 5 else 1.0 - 0.1 * place)
     winners = studies.winners(studies.find(tries, store))
     assert winners["glorot", "gravity"] == 1.0
     assert winners["he", "adam"] == 3e-3
     tuned = studies.tuned(store)
     assert len(tuned) == 8
-    for name, group in tuned.items():
-        start, optimizer = name.split()
+    for (start, optimizer), group in tuned.items():
         assert [one.seed for one in group] == [0, 1, 2, 3, 4]
         assert {type(one) for one in group} == {Experiment}
         assert all(one.validation_size is None for one in group)

@@ -40,8 +40,8 @@ def test_push_is_that_of_the_closed_form():
 
 def test_noise_of_the_plateau_is_gravitys_push():
     study = studies.plateau(alpha=0.03)
-    (adam, *_) = study["Adam, Glorot + noise"]
-    (gravity, *_) = study["Gravity, Glorot"]
+    (adam, *_) = study["Adam", "Glorot + noise"]
+    (gravity, *_) = study["Gravity", "Glorot"]
     assert adam.weight_noise == pytest.approx(1.92 * gravity.arguments["alpha"])
 
 
