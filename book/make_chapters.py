@@ -15,8 +15,8 @@ import nbformat
 import yaml
 
 from gravity.evidence.claims import FIGURES
+from gravity.experiments import models
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import TITLES
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -104,8 +104,9 @@ def pair_chapter(template: nbformat.NotebookNode, pair: str, note: str) -> str:
     chapter.cells = [
         cell for cell in chapter.cells if left_out not in cell.metadata.get("tags", [])
     ]
+    title = f"{DATASETS[dataset].title} × {models.TITLES[architecture]}"
     words = {
-        "DATASET × ARCHITECTURE": f"{DATASETS[dataset].title} × {TITLES[architecture]}",
+        "DATASET × ARCHITECTURE": title,
         "fig-curves-template": f"fig-curves-{pair.replace('_', '-')}",
         'DATASET: str = "digits"': f'DATASET: str = "{dataset}"',
         'ARCHITECTURE: str = "vgg16"': f'ARCHITECTURE: str = "{architecture}"',

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from gravity import __version__
 from gravity.experiments import datasets, models
-from gravity.experiments.experiment import OPTIMIZERS, Experiment, paper_arguments
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.optimizers import OPTIMIZERS
+from gravity.experiments.paper import paper_arguments
 from gravity.experiments.runs import RunStore
 
 

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from gravity.evidence.published import Published
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import Experiment, paper_arguments
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.paper import paper_arguments
 
 AGREES, ROUNDED, DIFFERS, NOT_STORED = (
     "agrees",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gravity.evidence.comparison import FEWEST_SEEDS
-from gravity.experiments.experiment import TITLES
+from gravity.experiments import models, optimizers
 from gravity.experiments.runs import History, Run
 
 Histories = Mapping[str, History]
@@ -28,6 +28,9 @@ HOLDS_REDUCED, FAILS_REDUCED = "holds at reduced scale", "fails at reduced scale
 
 FEWEST_REDUCED = 3
 """At reduced scale so many seeds that all agree say whether a statement holds there."""
+
+# Claims compare optimizers, and networks.
+TITLES = {**optimizers.TITLES, **models.TITLES}
 
 METRIC_TITLES = {
     "loss": "training loss",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from gravity.evidence.published import Published
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import PAPER_LEARNING_RATES, Experiment, grid
+from gravity.experiments.experiment import Experiment, grid
+from gravity.experiments.paper import PAPER_LEARNING_RATES
 from gravity.experiments.runs import Run
 
 Key = tuple[str, str, str]

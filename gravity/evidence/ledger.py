@@ -29,6 +29,7 @@ from gravity.evidence.claims import (
     SETTLED,
     SIMILAR_POINTS,
     SUPPORTED,
+    TITLES,
     Claim,
     Rule,
     Verdict,
@@ -44,13 +45,9 @@ from gravity.evidence.claims import (
 from gravity.evidence.comparison import FEWEST_SEEDS
 from gravity.evidence.published import Published
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import (
-    OPTIMIZERS,
-    PAPER_LEARNING_RATES,
-    PAPER_OPTIMIZERS,
-    TITLES,
-    paper_experiment,
-)
+from gravity.experiments.experiment import paper_experiment
+from gravity.experiments.optimizers import OPTIMIZERS
+from gravity.experiments.paper import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS
 from gravity.experiments.runs import History, Run
 
 if TYPE_CHECKING:
@@ -504,14 +501,15 @@ def _counts(run: Run) -> bool:
 def _group_title(group: Sequence[Run]) -> str:
     one = group[0].experiment
     return (
-        f"{one.dataset_title} × {TITLES[one.architecture]}, width {one.width:g}, "
-        f"{one.epochs} epochs, l = {one.arguments['learning_rate']:g}"
+        f"{one.dataset_title} × {TITLES[one.architecture]}, "
+        f"width {one.width:g}, {one.epochs} epochs, "
+        f"l = {one.arguments['learning_rate']:g}"
     )
 
 
 def alpha_suits_most(stored: Sequence[Run]) -> Verdict:
     """Ask in how many settings a network learns with the paper's α."""
-    default = OPTIMIZERS["gravity"]["alpha"]
+    default = OPTIMIZERS["gravity"].defaults["alpha"]
     answers, seen = [], []
     for group in _alike(stored, "alpha"):
         own = [run for run in group if run.experiment.arguments["alpha"] == default]
@@ -541,7 +539,7 @@ def _learnt(run: Run) -> bool:
 
 def beta_is_best(stored: Sequence[Run]) -> Verdict:
     """Ask whether the paper's β has the smallest last training loss."""
-    default = float(OPTIMIZERS["gravity"]["beta"])
+    default = float(OPTIMIZERS["gravity"].defaults["beta"])
     verdicts = []
     for group in _alike(stored, "beta"):
         losses: dict[int, dict[float, float]] = {}

@@ -43,7 +43,7 @@ from typing import Any
 
 import numpy as np
 
-from gravity.experiments import cifar
+from gravity.experiments import checks, cifar
 from gravity.experiments.cifar import DatasetError
 
 # Connections to one address before the next address is tried, the pause before the
@@ -329,12 +329,7 @@ def _folder(cache: Path | None) -> Path:
 
 def _spec(name: str, known: Mapping[str, Spec] | None = None) -> Spec:
     known = DATASETS if known is None else known
-    if name not in known:
-        raise ValueError(
-            f"Argument `name` must be one of {', '.join(known)}. "
-            f"Received: name={name!r}"
-        )
-    return known[name]
+    return known[checks.choice("name", name, known)]
 
 
 def _forms(spec: Spec) -> list[Spec]:

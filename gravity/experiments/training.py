@@ -27,7 +27,8 @@ import numpy as np
 
 from gravity.experiments import datasets, environment, models
 from gravity.experiments.checkpoints import Checkpoints, Progress
-from gravity.experiments.experiment import OPTIMIZERS, Experiment
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.optimizers import OPTIMIZERS
 from gravity.experiments.runs import METRICS, Run, RunStore
 from gravity.shared import initial_velocity
 
@@ -147,26 +148,6 @@ def train_all(
     return [train(experiment, store, progress=progress) for experiment in experiments]
 
 
-def create_optimizer(experiment: Experiment) -> "keras.optimizers.Optimizer":
-    """Return the experiment's optimizer, Gravity with the experiment's seed."""
-    import keras
-
-    from gravity.experiments.variants import Variant
-    from gravity.optimizer import Gravity
-
-    arguments: dict[str, Any] = dict(experiment.arguments)
-    if experiment.optimizer == "gravity":
-        return Gravity(**arguments, seed=experiment.seed)
-    if experiment.optimizer == "variant":
-        return Variant(**arguments, seed=experiment.seed)
-    classes = {
-        "adam": keras.optimizers.Adam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }
-    return classes[experiment.optimizer](**arguments)
-
-
 def create_model(experiment: Experiment) -> "keras.Model":
     """Return the experiment's compiled network, initial weights drawn from its seed."""
     import keras
@@ -189,7 +170,9 @@ def create_model(experiment: Experiment) -> "keras.Model":
             )
             variable.assign_sub(noise)
     model.compile(
-        optimizer=create_optimizer(experiment),
+        optimizer=OPTIMIZERS[experiment.optimizer].create(
+            experiment.arguments, experiment.seed
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         steps_per_execution=_steps_together(experiment),
@@ -425,7 +408,7 @@ def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:
 
 def describe(experiment: Experiment) -> str:
     """Return one line that tells a reader what is being trained."""
-    defaults = OPTIMIZERS[experiment.optimizer]
+    defaults = OPTIMIZERS[experiment.optimizer].defaults
     arguments = ", ".join(
         f"{name}={value if isinstance(value, str) else f'{value:g}'}"
         for name, value in experiment.arguments.items()

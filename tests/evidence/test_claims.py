@@ -29,7 +29,8 @@ from gravity.evidence.claims import (
     similar,
     stable_from,
 )
-from gravity.experiments.experiment import PAPER_LEARNING_RATES, grid
+from gravity.experiments.experiment import grid
+from gravity.experiments.paper import PAPER_LEARNING_RATES
 from gravity.experiments.runs import METRICS, RunStore
 
 

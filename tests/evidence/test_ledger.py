@@ -22,7 +22,8 @@ from gravity.evidence.claims import (
 )
 from gravity.evidence.ledger import LEDGER, PAIRS, Entry, judge_authors, judge_ours
 from gravity.evidence.published import Published
-from gravity.experiments.experiment import PAPER_OPTIMIZERS, grid
+from gravity.experiments.experiment import grid
+from gravity.experiments.paper import PAPER_OPTIMIZERS
 from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,7 @@ from gravity.__main__ import main
 from gravity.evidence import published
 from gravity.evidence.published import PublishedError
 from gravity.experiments import datasets
-from gravity.experiments.experiment import (
+from gravity.experiments.paper import (
     PAPER_LEARNING_RATES,
     PAPER_OPTIMIZERS,
     paper_arguments,

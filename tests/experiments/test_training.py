@@ -16,6 +16,7 @@ import pytest
 from gravity.__main__ import main
 from gravity.experiments import datasets, training
 from gravity.experiments.experiment import Experiment
+from gravity.experiments.optimizers import OPTIMIZERS
 from gravity.experiments.runs import METRICS, RunStore
 
 SMALL = Experiment(
@@ -183,7 +184,7 @@ def test_peers_are_keras_own_with_the_given_arguments(optimizer, kind):
     experiment = dataclasses.replace(
         SMALL, optimizer=optimizer, arguments={"learning_rate": 0.0125}
     )
-    created = training.create_optimizer(experiment)
+    created = OPTIMIZERS[optimizer].create(experiment.arguments, experiment.seed)
     assert type(created) is kind
     config = created.get_config()
     for name, value in experiment.arguments.items():
@@ -306,7 +307,7 @@ def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
         ("--dataset imagenet", "`dataset` must be one of"),
         ("--optimizer lion", "`optimizer` must be one of gravity, adam, rmsprop"),
         ("--argument momentum=0.9", "alpha, beta, first_step"),
-        ("--argument alpha=wide", "`alpha` of gravity must be of type float"),
+        ("--argument alpha=wide", "`alpha` of Gravity must be of type float"),
         ("--epochs 0", "`epochs` must be an integer, at least 1"),
     ],
 )
