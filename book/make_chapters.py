@@ -30,9 +30,9 @@ import os
 source = "git+{url}@{branch}"
 if importlib.util.find_spec("gravity") is None:
     source = os.environ.get("GRAVITY_INSTALL", source)
-    %pip install --quiet "gravity-optimizer @ {{source}}"
+    %pip install --quiet "gravity-optimizer[chapters] @ {{source}}"
 # Keras wants TensorFlow, which a TPU's machine lacks: this makes it take JAX there.
-importlib.import_module("gravity.experiments.training")
+importlib.import_module("gravity.experiments.environment").prepare()
 """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gravity.experiments import checks, datasets, models
+from gravity.experiments import checks, datasets, models, text
 from gravity.experiments.optimizers import OPTIMIZERS, TITLES, Argument
 from gravity.experiments.paper import (
     PAPER_LEARNING_RATES,
@@ -111,10 +111,10 @@ class Experiment:
             )
         object.__setattr__(self, "data", self.data or present.data)
         if present.is_text:
-            if not self.data.startswith(datasets.TEXT):
+            if not self.data.startswith(text.MARK):
                 raise ValueError(
                     "Argument `data` must be the fingerprint of a text, "
-                    f"'{datasets.TEXT}…'. Received: data={self.data!r}"
+                    f"'{text.MARK}…'. Received: data={self.data!r}"
                 )
         elif self.data != datasets.OFFICIAL and not self.is_generated:
             raise ValueError(
@@ -190,8 +190,8 @@ class Experiment:
     @property
     def run_id(self) -> str:
         """The run's name: readable parts and a hash of the description."""
-        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        described = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(described.encode()).hexdigest()[:12]
         mark = "generated-" if self.is_generated else ""
         return f"{mark}{self.dataset}-{self.architecture}-{self.optimizer}-{digest}"
 
