@@ -409,9 +409,11 @@ def memory(results: Results) -> None:
 
     import numpy as np
 
-    from gravity.experiments import datasets, training
+    from gravity.experiments import datasets, environment, training
     from gravity.experiments.checkpoints import Checkpoints, Progress
     from gravity.experiments.experiment import Experiment
+
+    environment.prepare()
 
     def peak() -> int:
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

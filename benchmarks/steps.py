@@ -194,10 +194,11 @@ def _batches(count: int) -> tuple[Any, Any]:
 
 
 def _keras(name: str, width: float) -> Callable[[int], float]:
-    # On import, training sets what TensorFlow reads on its own.
     ours = name == "train"
     if ours:
-        from gravity.experiments import training
+        from gravity.experiments import environment, training
+
+        environment.prepare()
     else:
         from gravity.experiments import models
     import keras
@@ -239,8 +240,9 @@ def _keras(name: str, width: float) -> Callable[[int], float]:
 
 
 def _gravitys_update(width: float) -> Callable[[int], float]:
-    from gravity.experiments import training
+    from gravity.experiments import environment, training
 
+    environment.prepare()
     model = training.create_model(_experiment(width))
     import tensorflow as tf
 

@@ -15,8 +15,8 @@ import nbformat
 import yaml
 
 from gravity.evidence.claims import FIGURES
+from gravity.experiments import models
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import TITLES
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -30,9 +30,9 @@ import os
 source = "git+{url}@{branch}"
 if importlib.util.find_spec("gravity") is None:
     source = os.environ.get("GRAVITY_INSTALL", source)
-    %pip install --quiet "gravity-optimizer @ {{source}}"
+    %pip install --quiet "gravity-optimizer[chapters] @ {{source}}"
 # Keras wants TensorFlow, which a TPU's machine lacks: this makes it take JAX there.
-importlib.import_module("gravity.experiments.training")
+importlib.import_module("gravity.experiments.environment").prepare()
 """
 
 
@@ -104,8 +104,9 @@ def pair_chapter(template: nbformat.NotebookNode, pair: str, note: str) -> str:
     chapter.cells = [
         cell for cell in chapter.cells if left_out not in cell.metadata.get("tags", [])
     ]
+    title = f"{DATASETS[dataset].title} × {models.TITLES[architecture]}"
     words = {
-        "DATASET × ARCHITECTURE": f"{DATASETS[dataset].title} × {TITLES[architecture]}",
+        "DATASET × ARCHITECTURE": title,
         "fig-curves-template": f"fig-curves-{pair.replace('_', '-')}",
         'DATASET: str = "digits"': f'DATASET: str = "{dataset}"',
         'ARCHITECTURE: str = "vgg16"': f'ARCHITECTURE: str = "{architecture}"',

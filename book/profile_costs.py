@@ -14,12 +14,9 @@ import yaml
 
 from gravity.experiments import environment, models
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import (
-    PAPER_LEARNING_RATES,
-    TITLES,
-    Experiment,
-    grid,
-)
+from gravity.experiments.experiment import Experiment, grid
+from gravity.experiments.optimizers import OPTIMIZERS
+from gravity.experiments.paper import PAPER_LEARNING_RATES
 from gravity.experiments.runs import Run, RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,9 +25,6 @@ BEGIN, END = "<!-- costs: python book/profile_costs.py -->", "<!-- end of costs 
 
 # Google's figures for a v5e chip: operations a second in bfloat16, bytes a second.
 TPU_OPERATIONS, TPU_BYTES = 197e12, 819e9
-
-# Of each optimizer, tensors as large as the weights beside the weights themselves.
-SLOTS = {"gravity": 1, "adam": 2, "rmsprop": 1}
 
 
 def experiments(profile: str) -> list[Experiment]:
@@ -107,7 +101,7 @@ def pairs_table(store: RunStore) -> str:
     header = ["Pair", "`preview`, nine runs", "`first_epoch`, three runs"]
     lines = [header, ["---"] * len(header)]
     for dataset, architecture in PAPER_LEARNING_RATES:
-        cells = [f"{DATASETS[dataset].title} × {TITLES[architecture]}"]
+        cells = [f"{DATASETS[dataset].title} × {models.TITLES[architecture]}"]
         for profile in ("preview", "first_epoch"):
             runs = [
                 run
@@ -155,7 +149,7 @@ def row(profile: str, store: RunStore, steps: dict[str, Any]) -> list[str]:
     )
     if profile == "smoke":
         memory = "as `quick`"
-    disk = max(2 * (1 + SLOTS[run.optimizer]) * weights(run) for run in runs)
+    disk = max(2 * (1 + OPTIMIZERS[run.optimizer].slots) * weights(run) for run in runs)
     tpu = "–"
     if all(run.is_papers for run in runs):
         hours = sum(tpu_seconds(run, steps) for run in runs) / 3600

@@ -25,8 +25,16 @@ __all__ = ["Gravity", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "Gravity":
-        from gravity.optimizer import Gravity
-
+        try:
+            from gravity.optimizer import Gravity
+        except ModuleNotFoundError as error:
+            if error.name != "keras":
+                raise
+            raise ModuleNotFoundError(
+                "gravity.Gravity needs Keras. Install it with: "
+                'pip install "gravity-optimizer[tensorflow]"',
+                name="keras",
+            ) from error
         return Gravity
     if name in ("optax", "torch"):
         return importlib.import_module(f"gravity.{name}")

@@ -2,21 +2,35 @@
 
 import argparse
 import contextlib
+import dataclasses
+import inspect
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import typing
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gravity import __version__
-from gravity.experiments import datasets, models
-from gravity.experiments.experiment import OPTIMIZERS, Experiment, paper_arguments
+from gravity.experiments import datasets, environment, models
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.optimizers import OPTIMIZERS
+from gravity.experiments.paper import paper_arguments
 from gravity.experiments.runs import RunStore
+
+# What the options take that are one of several names.
+_NAMES: Mapping[str, Iterable[str]] = {
+    "dataset": datasets.OFFICIAL_DATASETS,
+    "architecture": models.ARCHITECTURES,
+    "optimizer": OPTIMIZERS,
+    "initial_weights": models.INITIAL_WEIGHTS,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 when it did what was asked."""
     options = _parser().parse_args(argv)
+    environment.prepare()
     try:
         options.command(options)
     except (ValueError, RuntimeError, OSError) as error:
@@ -43,38 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train", help="train one run, unless it is stored already"
     )
-    train.add_argument("--dataset", required=True, help=", ".join(datasets.DATASETS))
-    train.add_argument(
-        "--architecture", required=True, help=", ".join(models.ARCHITECTURES)
-    )
-    train.add_argument("--optimizer", required=True, help=", ".join(OPTIMIZERS))
-    train.add_argument(
-        "--argument",
-        action="append",
-        default=[],
-        type=_assignment,
-        metavar="NAME=VALUE",
-        help="of the optimizer; what is not given is the paper's",
-    )
-    train.add_argument("--width", type=float, default=1.0, help="default: 1")
-    train.add_argument("--epochs", type=int, default=100, help="default: 100")
-    train.add_argument("--batch-size", type=int, default=128, help="default: 128")
-    train.add_argument("--seed", type=int, default=0, help="default: 0")
-    train.add_argument("--train-size", type=int, help="training images; default: all")
-    train.add_argument(
-        "--validation-size",
-        type=int,
-        help="training images to hold out and measure on; default: the test images",
-    )
-    train.add_argument(
-        "--initial-weights", default="glorot", help="glorot (the default) or he"
-    )
-    train.add_argument(
-        "--weight-noise",
-        type=float,
-        default=0.0,
-        help="standard deviation of noise on the initial weights; default: 0",
-    )
+    _add_experiment(train)
     train.set_defaults(command=_train)
 
     listing = commands.add_parser("runs", help="list, export or import stored runs")
@@ -143,6 +126,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_experiment(train: argparse.ArgumentParser) -> None:
+    """Add an option for each field of an experiment, with the help of its docstring."""
+    about = _attributes(Experiment.__doc__ or "")
+    for each in dataclasses.fields(Experiment):
+        if each.name == "arguments":
+            train.add_argument(
+                "--argument",
+                action="append",
+                default=[],
+                type=_assignment,
+                metavar="NAME=VALUE",
+                help="of the optimizer; what is not given is the paper's",
+            )
+        # What the dataset is made from here is no choice.
+        elif each.name != "data":
+            required = each.default is dataclasses.MISSING
+            train.add_argument(
+                f"--{each.name.replace('_', '-')}",
+                required=required,
+                default=None if required else each.default,
+                # An option that isn't given is None; one that is given never is.
+                type=(typing.get_args(each.type) or (each.type,))[0],
+                help=", ".join(_NAMES.get(each.name, [about[each.name]])),
+            )
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """Return what a class's docstring says of each attribute."""
+    _, _, text = inspect.cleandoc(docstring).partition("\nAttributes:\n")
+    text, _, _ = text.partition("\n\n")
+    entries = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(said.split()) for name, said in entries}
+
+
 def _assignment(text: str) -> tuple[str, float | bool | str]:
     name, _, value = text.partition("=")
     if not name or not value:
@@ -158,23 +175,14 @@ def _assignment(text: str) -> tuple[str, float | bool | str]:
 def _train(options: argparse.Namespace) -> None:
     from gravity.experiments import training
 
+    fields = {
+        each.name: getattr(options, each.name)
+        for each in dataclasses.fields(Experiment)
+        if hasattr(options, each.name)
+    }
     paper = paper_arguments(options.dataset, options.architecture, options.optimizer)
-    run = training.train(
-        Experiment(
-            dataset=options.dataset,
-            architecture=options.architecture,
-            optimizer=options.optimizer,
-            arguments={**paper, **dict(options.argument)},
-            width=options.width,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            train_size=options.train_size,
-            validation_size=options.validation_size,
-            initial_weights=options.initial_weights,
-            weight_noise=options.weight_noise,
-        )
-    )
+    arguments = {**paper, **dict(options.argument)}
+    run = training.train(Experiment(**fields, arguments=arguments))
     print(_line(run))
     print(run.path)
 

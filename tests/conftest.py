@@ -4,8 +4,10 @@ import os
 
 import pytest
 
+from gravity.experiments import environment
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+environment.prepare()
 
 
 @pytest.hookimpl(tryfirst=True)

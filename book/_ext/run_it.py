@@ -25,7 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from gravity.book import execution, gate
 from gravity.experiments import datasets
-from gravity.experiments.experiment import PAPER_LEARNING_RATES
+from gravity.experiments.paper import PAPER_LEARNING_RATES
 
 TPU = "notebooks/benchmark/tpu"
 """The chapter that bounds what a TPU needs, and has its figures as parameters."""

@@ -23,15 +23,9 @@ from gravity.evidence.judgement import by_seed
 from gravity.evidence.rules import plateau_left
 from gravity.evidence.verdicts import over_seeds
 from gravity.experiments import datasets, environment, models
-from gravity.experiments.experiment import (
-    OPTIMIZERS,
-    PAPER_LEARNING_RATES,
-    PAPER_OPTIMIZERS,
-    TITLES,
-    Argument,
-    Experiment,
-    paper_experiment,
-)
+from gravity.experiments.experiment import Experiment, paper_experiment
+from gravity.experiments.optimizers import OPTIMIZERS, TITLES, Argument
+from gravity.experiments.paper import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS
 from gravity.experiments.runs import History, Run, by_optimizer, in_order
 
 if TYPE_CHECKING:
@@ -141,7 +135,7 @@ def run_card(runs: Sequence[Run]) -> "HTML":
         "Data": f"{first.dataset_title}: {images:,} of {dataset.train_size:,} training "
         f"{dataset.unit}, {dataset.test_size:,} test {dataset.unit}, "
         f"{dataset.classes} classes",
-        "Network": f"{TITLES[first.architecture]}, width "
+        "Network": f"{models.TITLES[first.architecture]}, width "
         f"{_each(run.experiment.width for run in runs)}",
         "Budget": f"{first.epochs} epoch{'s' * (first.epochs > 1)} "
         f"in batches of {first.batch_size}",
@@ -261,8 +255,8 @@ def settings_table() -> "HTML":
     """Return the learning rates that the paper uses, as its Table 5."""
     rows = [
         [
-            f"{datasets.DATASETS[dataset].title} × {TITLES[architecture]}",
-            f"{OPTIMIZERS['gravity']['learning_rate']:g}",
+            f"{datasets.DATASETS[dataset].title} × {models.TITLES[architecture]}",
+            f"{OPTIMIZERS['gravity'].defaults['learning_rate']:g}",
             *(f"{rates[name]:.2e}" for name in ("adam", "rmsprop")),
         ]
         for (dataset, architecture), rates in PAPER_LEARNING_RATES.items()
@@ -299,7 +293,7 @@ def store_table(runs: Iterable[Run]) -> "HTML":
     for run in in_order(runs):
         each = run.experiment
         images = each.train_size or datasets.DATASETS[each.dataset].train_size
-        trained = f"{each.dataset_title} × {TITLES[each.architecture]}"
+        trained = f"{each.dataset_title} × {models.TITLES[each.architecture]}"
         key = (trained, each.scale, each.width, each.epochs, each.batch_size, images)
         groups.setdefault(key, []).append(run)
     rows = []
@@ -462,7 +456,7 @@ def first_epochs_table(pairs: Sequence["Pair"]) -> "HTML":
             " × ".join(
                 [
                     datasets.DATASETS[pair.key[0]].real_title,
-                    TITLES[pair.key[1]],
+                    models.TITLES[pair.key[1]],
                     TITLES[pair.key[2]],
                 ]
             ),

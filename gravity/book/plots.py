@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from gravity import kinematics
 from gravity.book import dark
 from gravity.evidence import first_epochs as first_epochs_
+from gravity.experiments import models
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import TITLES
+from gravity.experiments.optimizers import OPTIMIZERS, TITLES
 from gravity.experiments.runs import History, Run, by_optimizer
 
 if TYPE_CHECKING:
@@ -29,14 +30,8 @@ if TYPE_CHECKING:
 
     from gravity.evidence.findings import Finding
 
-# Okabe and Ito's colours, safe for colour-blind readers; the dashes tell the lines
-# apart in greyscale.
 STYLES: Mapping[str, Mapping[str, Any]] = {
-    "gravity": {"color": "#D55E00", "linestyle": "-"},
-    "adam": {"color": "#0072B2", "linestyle": "--"},
-    "rmsprop": {"color": "#009E73", "linestyle": "-."},
-    "sgd": {"color": "#CC79A7", "linestyle": (0, (1, 1))},
-    "variant": {"color": "#E69F00", "linestyle": (0, (6, 1))},
+    **{name: each.style for name, each in OPTIMIZERS.items()},
     "gradient_descent": {"color": "#000000", "linestyle": ":"},
 }
 """How each optimizer is drawn, in every chapter."""
@@ -174,7 +169,7 @@ def _widths(runs: Sequence[Run]) -> str:
     )
 
 
-MARKERS: Mapping[str, str] = {"gravity": "o", "adam": "s", "rmsprop": "^", "sgd": "D"}
+MARKERS: Mapping[str, str] = {name: each.marker for name, each in OPTIMIZERS.items()}
 """The markers of single numbers, by optimizer."""
 
 
@@ -223,7 +218,7 @@ def by_pair(
         axis.set_xlabel(label)
     axes[0, 0].set_yticks(
         range(len(pairs)),
-        [f"{DATASETS[one].real_title} × {TITLES[two]}" for one, two in pairs],
+        [f"{DATASETS[one].real_title} × {models.TITLES[two]}" for one, two in pairs],
     )
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()

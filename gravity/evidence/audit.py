@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from gravity.evidence.published import Key, Published
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import Experiment, paper_arguments
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.paper import paper_arguments
 
 DECIMALS = 4
 """To which the authors' program rounded some of the values that it stored."""

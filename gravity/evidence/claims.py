@@ -20,8 +20,10 @@ from gravity.evidence.rules import (
     stable_from,
 )
 from gravity.evidence.verdicts import Answer, Verdict
+from gravity.experiments import models
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import PAPER_OPTIMIZERS, TITLES
+from gravity.experiments.optimizers import TITLES
+from gravity.experiments.paper import PAPER_OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -244,4 +246,4 @@ PAIRS: Sequence[Pair] = tuple(PAIR_CLAIMS)
 
 def pair_title(pair: Pair) -> str:
     """Return a pair's title, with the dataset's own name even in tests."""
-    return f"{DATASETS[pair[0]].real_title} × {TITLES[pair[1]]}"
+    return f"{DATASETS[pair[0]].real_title} × {models.TITLES[pair[1]]}"

@@ -10,12 +10,8 @@ from dataclasses import dataclass
 
 from gravity.evidence.published import Key, Published
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import (
-    PAPER_LEARNING_RATES,
-    PAPER_OPTIMIZERS,
-    Experiment,
-    grid,
-)
+from gravity.experiments.experiment import Experiment, grid
+from gravity.experiments.paper import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS
 from gravity.experiments.runs import Run
 
 LOSS_SHARE = 0.1

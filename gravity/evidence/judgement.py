@@ -15,7 +15,8 @@ from gravity.evidence.statistics import FEWEST_SEEDS
 from gravity.evidence.surveys import Evidence, is_evidence
 from gravity.evidence.verdicts import Answer, Verdict, over_seeds
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import PAPER_OPTIMIZERS, paper_experiment
+from gravity.experiments.experiment import paper_experiment
+from gravity.experiments.paper import PAPER_OPTIMIZERS
 from gravity.experiments.runs import History, Run
 
 

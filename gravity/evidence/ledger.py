@@ -44,7 +44,7 @@ from gravity.evidence.surveys import (
     steadiest,
 )
 from gravity.evidence.verdicts import Answer, Verdict, decided
-from gravity.experiments.experiment import PAPER_OPTIMIZERS
+from gravity.experiments.paper import PAPER_OPTIMIZERS
 from gravity.experiments.runs import Run
 
 

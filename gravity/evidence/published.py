@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from gravity.experiments import datasets
+from gravity.experiments import files
 from gravity.experiments.runs import METRICS
 
 Pair = tuple[str, str]
@@ -183,8 +183,8 @@ def read_archive(run: Published, *, cache: Path | None = None) -> Published:
     source = file.urls[0]
     title = f"The authors' history {'_'.join(run.key)}"
     try:
-        (content,) = datasets.obtain([file], title, cache=cache)
-    except datasets.DatasetError as error:
+        (content,) = files.obtain([file], title, cache=cache)
+    except files.DatasetError as error:
         raise PublishedError(str(error)) from error
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -211,11 +211,11 @@ def read_archive(run: Published, *, cache: Path | None = None) -> Published:
     )
 
 
-def _file(run: Published) -> datasets.File:
+def _file(run: Published) -> files.File:
     repository, commit = _content()["source"], _content()["commit"]
     raw = repository.replace("github.com", "raw.githubusercontent.com")
     path = quote(run.path)
-    return datasets.File(
+    return files.File(
         path=f"published/{'_'.join(run.key)}.zip",
         urls=(f"{raw}/{commit}/{path}", f"{repository}/raw/{commit}/{path}"),
         sha256=run.sha256,

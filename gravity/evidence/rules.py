@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gravity.evidence.verdicts import Answer, Measured, Verdict, agreed
+from gravity.experiments import models, optimizers
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import TITLES
 from gravity.experiments.runs import History, Run
 
 Histories = Mapping[str, History]
 """One history for each optimizer, all of one seed."""
+
+# Rules compare optimizers, and networks.
+TITLES = {**optimizers.TITLES, **models.TITLES}
 
 METRIC_TITLES = {
     "loss": "training loss",

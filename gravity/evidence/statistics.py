@@ -29,7 +29,7 @@ class Comparison:
 
     Attributes:
         optimizer: the other optimizer, a key of
-        `gravity.experiments.experiment.OPTIMIZERS`.
+        `gravity.experiments.optimizers.OPTIMIZERS`.
         differences: for each seed, in rising order, the value of the one minus the
             value of the other.
         low: lower end of the 95 % confidence interval of the mean difference.

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from gravity.experiments import models
 from gravity.experiments.datasets import DATASETS
-from gravity.experiments.experiment import Argument, Experiment, grid
+from gravity.experiments.experiment import Experiment, grid
+from gravity.experiments.optimizers import Argument
 from gravity.experiments.runs import Run, RunStore, write_durably
 from gravity.initialization import PUSH, suggest_alpha
 

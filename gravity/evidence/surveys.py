@@ -19,12 +19,9 @@ from gravity.evidence.rules import (
     plateau,
 )
 from gravity.evidence.verdicts import Answer, Verdict, decided, in_most, over_seeds
-from gravity.experiments.experiment import (
-    OPTIMIZERS,
-    PAPER_LEARNING_RATES,
-    PAPER_OPTIMIZERS,
-    TITLES,
-)
+from gravity.experiments.models import TITLES
+from gravity.experiments.optimizers import OPTIMIZERS
+from gravity.experiments.paper import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS
 from gravity.experiments.runs import History, Run
 
 Evidence = Mapping[Key, History]
@@ -201,7 +198,7 @@ def _group_title(group: Sequence[Run]) -> str:
 
 def alpha_suits_most(stored: Sequence[Run]) -> Verdict:
     """Ask in how many settings a network learns with the paper's α."""
-    default = OPTIMIZERS["gravity"]["alpha"]
+    default = OPTIMIZERS["gravity"].defaults["alpha"]
     answers, seen = [], []
     for group in _alike(stored, "alpha"):
         own = [run for run in group if run.experiment.arguments["alpha"] == default]
@@ -235,7 +232,7 @@ def _learnt(run: Run) -> bool:
 
 def beta_is_best(stored: Sequence[Run]) -> Verdict:
     """Ask whether the paper's β has the smallest last training loss."""
-    default = float(OPTIMIZERS["gravity"]["beta"])
+    default = float(OPTIMIZERS["gravity"].defaults["beta"])
     verdicts = []
     for group in _alike(stored, "beta"):
         losses: dict[int, dict[float, float]] = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.runs import (
@@ -27,6 +28,9 @@ from gravity.experiments.runs import (
 
 # What a checkpoint file holds and how; a change of either needs a new number.
 _FORMAT = "checkpoint format 1"
+
+# How often a waiting process looks whether the other one is done.
+_POLL_SECONDS = 0.5
 
 
 class CheckpointError(RuntimeError):
@@ -107,21 +111,22 @@ class Checkpoints:
         """
         path = self.folder.with_name(f"{self.folder.name}.lock")
         try:
-            descriptor = retried(lambda: self._open(path))
+            retried(lambda: self._create(path))
         except OSError as error:
             raise RunStoreError(
                 f"No run can be stored in {path.parents[1]}: {error}. Nothing was "
                 "trained. The environment variable GRAVITY_RUNS names another folder."
             ) from error
+        lock = FileLock(path, poll_interval=_POLL_SECONDS)
         try:
-            _wait(descriptor, self.experiment)
+            _wait(lock, path, self.experiment)
             yield
         finally:
-            os.close(descriptor)
+            lock.release()
 
-    def _open(self, lock: Path) -> int:
+    def _create(self, lock: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        os.close(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666))
 
     def load(
         self, environment: dict[str, Any]
@@ -228,23 +233,22 @@ def _decisive(environment: dict[str, Any]) -> str:
     return f"{packages} on the backend {environment['backend']}"
 
 
-def _wait(descriptor: int, experiment: Experiment) -> None:
+def _wait(lock: FileLock, path: Path, experiment: Experiment) -> None:
     """Take the lock, waiting for a process that holds it."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 1000, 0).decode() or "Another process"
+            lock.acquire(blocking=False)
+        except Timeout:
+            holder = "Another process"
+            # Windows lets nobody read what is locked.
+            with contextlib.suppress(OSError):
+                holder = path.read_text() or holder
             print(
                 f"{holder} is training {experiment.run_id}; waiting until it is done.",
                 file=sys.stderr,
                 flush=True,
             )
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock.acquire()
     except OSError as error:
         warnings.warn(
             f"The file system has no locks ({error}): another process that trains "
@@ -255,7 +259,4 @@ def _wait(descriptor: int, experiment: Experiment) -> None:
         return
     # For the message alone: a full disk may have no room for it.
     with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(
-            descriptor, f"Process {os.getpid()} on {socket.gethostname()}".encode(), 0
-        )
+        path.write_text(f"Process {os.getpid()} on {socket.gethostname()}")

@@ -22,14 +22,12 @@ from typing import IO, Any
 
 import numpy as np
 
+from gravity.experiments.files import DatasetError
+
 SIDE = 32
 """Height and width of an image."""
 _PIXELS = 3 * SIDE * SIDE
 _MOST_PROBLEMS = 10
-
-
-class DatasetError(RuntimeError):
-    """A dataset can't be had, or isn't as it should be."""
 
 
 @dataclass(frozen=True)

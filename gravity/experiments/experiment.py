@@ -1,4 +1,4 @@
-"""What one training run is, and the settings that the paper gives for it."""
+"""What one training run is, in full, and the name that follows from that."""
 
 import hashlib
 import json
@@ -7,74 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gravity.experiments import datasets, models
-
-Argument = float | int | bool | str
-"""An optimizer's argument."""
-
-_GRAVITY: Mapping[str, Argument] = {
-    "learning_rate": 0.1,
-    "alpha": 0.01,
-    "beta": 0.9,
-    "first_step": 0,
-}
-
-OPTIMIZERS: Mapping[str, Mapping[str, Argument]] = {
-    "gravity": _GRAVITY,
-    "adam": {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7},
-    "rmsprop": {
-        "learning_rate": 1e-3,
-        "rho": 0.9,
-        "momentum": 0.0,
-        "epsilon": 1e-7,
-        "centered": False,
-    },
-    "sgd": {"learning_rate": 0.01, "momentum": 0.9},
-    "variant": {
-        **_GRAVITY,
-        "bound": "paper",
-        "factor": 1.0,
-        "average": "paper",
-        "gradient_scale": 1.0,
-    },
-}
-"""Every optimizer's arguments and their defaults: section 3.3, but for the learning
-rates of Adam and RMSprop, which are Keras's where Table 5 gives none. Gradient descent
-isn't in the paper; its learning rate is Keras's, its momentum the usual one. The
-variant is `gravity.experiments.variants.Variant`, Gravity with a part exchanged."""
-
-INITIAL_WEIGHTS = ("glorot", "he")
-"""What the initial weights may be drawn from: Glorot's uniform distribution, as in the
-paper, or He's."""
-
-PAPER_OPTIMIZERS = ("gravity", "adam", "rmsprop")
-"""Those that the paper compares."""
-
-TITLES: Mapping[str, str] = {
-    "gravity": "Gravity",
-    "adam": "Adam",
-    "rmsprop": "RMSprop",
-    "sgd": "SGD with momentum",
-    "variant": "Gravity's variant",
-    "vgg16": "VGG16",
-    "vgg19": "VGG19",
-    "transformer": "Transformer",
-}
-"""The names as the book prints them."""
-
-PAPER_LEARNING_RATES: Mapping[tuple[str, str], Mapping[str, float]] = {
-    ("mnist", "vgg16"): {"adam": 2.5e-4, "rmsprop": 1e-4},
-    ("mnist", "vgg19"): {"adam": 2.5e-4, "rmsprop": 2.5e-5},
-    ("fashion_mnist", "vgg16"): {"adam": 2.5e-4, "rmsprop": 5e-5},
-    ("fashion_mnist", "vgg19"): {"adam": 1e-5, "rmsprop": 5e-5},
-    ("cifar10", "vgg16"): {"adam": 1e-4, "rmsprop": 5e-5},
-    ("cifar10", "vgg19"): {"adam": 1e-4, "rmsprop": 2.5e-5},
-    ("cifar100_coarse", "vgg16"): {"adam": 1e-4, "rmsprop": 2.5e-4},
-    ("cifar100_coarse", "vgg19"): {"adam": 7.5e-5, "rmsprop": 1e-4},
-    ("cifar100_fine", "vgg16"): {"adam": 1e-4, "rmsprop": 1e-4},
-    ("cifar100_fine", "vgg19"): {"adam": 5e-5, "rmsprop": 1e-4},
-}
-"""Table 5."""
+from gravity.experiments import checks, datasets, models, text
+from gravity.experiments.optimizers import OPTIMIZERS, TITLES, Argument
+from gravity.experiments.paper import (
+    PAPER_LEARNING_RATES,
+    PAPER_OPTIMIZERS,
+    paper_arguments,
+)
 
 # Part of every description: a change to what training does with one (the shuffle, the
 # subset, the initial weights) must change the run's name.
@@ -91,60 +30,6 @@ _LEFT_OUT: Mapping[str, Any] = {
 }
 
 
-def _choice(name: str, value: object, accepted: Iterable[str]) -> str:
-    accepted = tuple(accepted)
-    if value not in accepted:
-        raise ValueError(
-            f"Argument `{name}` must be one of {', '.join(accepted)}. "
-            f"Received: {name}={value!r}"
-        )
-    return str(value)
-
-
-def _integer(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(
-            f"Argument `{name}` must be an integer, at least {least}. "
-            f"Received: {name}={value!r}"
-        )
-    return value
-
-
-def _positive(name: str, value: object) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not 0 < value < math.inf
-    ):
-        raise ValueError(
-            f"Argument `{name}` must be a positive finite number. "
-            f"Received: {name}={value!r}"
-        )
-    return float(value)
-
-
-def _argument(optimizer: str, name: str, value: object, default: Argument) -> Argument:
-    """One optimizer argument, as the type of its default."""
-    if isinstance(default, bool) and isinstance(value, bool):
-        return value
-    # The optimizer itself knows which words it takes.
-    if isinstance(default, str) and isinstance(value, str):
-        return value
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    ):
-        if isinstance(default, float):
-            return float(value)
-        if type(default) is int and value == int(value):
-            return int(value)
-    raise ValueError(
-        f"Argument `{name}` of {optimizer} must be of type {type(default).__name__}. "
-        f"Received: {name}={value!r}"
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The complete description of one training run.
@@ -155,9 +40,9 @@ class Experiment:
     Attributes:
         dataset: a key of `gravity.experiments.datasets.DATASETS`.
         architecture: one of `gravity.experiments.models.ARCHITECTURES`.
-        optimizer: a key of `OPTIMIZERS`.
+        optimizer: a key of `gravity.experiments.optimizers.OPTIMIZERS`.
         arguments: the optimizer's arguments; what is left out takes the default that
-            `OPTIMIZERS` has for it.
+            its entry there has for it.
         width: multiplies every layer's number of channels. Defaults to 1, the paper's.
         epochs: number of passes over the training data. Defaults to 100.
         batch_size: images, or sequences of text, a step. Defaults to 128.
@@ -168,7 +53,8 @@ class Experiment:
             training and on which `val_loss` and `val_accuracy` are measured; the test
             data aren't read then. They are the same for every seed and `train_size`.
             `None` (the default) holds nothing out and measures on the test data.
-        initial_weights: one of `INITIAL_WEIGHTS`. Defaults to "glorot", the paper's.
+        initial_weights: one of `gravity.experiments.models.INITIAL_WEIGHTS`. Defaults
+            to "glorot", the paper's.
         weight_noise: standard deviation of normal noise that is added to every initial
             weight. Defaults to 0.
         data: what the dataset was made from, a `Spec.data` of
@@ -196,23 +82,21 @@ class Experiment:
     weight_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        _choice("dataset", self.dataset, datasets.DATASETS)
-        _choice("architecture", self.architecture, models.ARCHITECTURES)
-        _choice("optimizer", self.optimizer, OPTIMIZERS)
-        defaults = OPTIMIZERS[self.optimizer]
+        checks.choice("dataset", self.dataset, datasets.DATASETS)
+        checks.choice("architecture", self.architecture, models.ARCHITECTURES)
+        checks.choice("optimizer", self.optimizer, OPTIMIZERS)
+        optimizer = OPTIMIZERS[self.optimizer]
         for name in self.arguments:
-            _choice(f"arguments of {self.optimizer}", name, defaults)
+            checks.choice(f"arguments of {self.optimizer}", name, optimizer.defaults)
         arguments = {
-            name: _argument(
-                self.optimizer, name, self.arguments.get(name, default), default
-            )
-            for name, default in defaults.items()
+            name: optimizer.argument(name, self.arguments.get(name, default))
+            for name, default in optimizer.defaults.items()
         }
         object.__setattr__(self, "arguments", arguments)
-        object.__setattr__(self, "width", _positive("width", self.width))
-        _integer("epochs", self.epochs, 1)
-        _integer("batch_size", self.batch_size, 1)
-        _integer("seed", self.seed, 0)
+        object.__setattr__(self, "width", checks.positive("width", self.width))
+        checks.integer("epochs", self.epochs, 1)
+        checks.integer("batch_size", self.batch_size, 1)
+        checks.integer("seed", self.seed, 0)
         present = datasets.DATASETS[self.dataset]
         if models.takes_text(self.architecture) != present.is_text:
             fitting = (
@@ -227,26 +111,26 @@ class Experiment:
             )
         object.__setattr__(self, "data", self.data or present.data)
         if present.is_text:
-            if not self.data.startswith(datasets.TEXT):
+            if not self.data.startswith(text.MARK):
                 raise ValueError(
                     "Argument `data` must be the fingerprint of a text, "
-                    f"'{datasets.TEXT}…'. Received: data={self.data!r}"
+                    f"'{text.MARK}…'. Received: data={self.data!r}"
                 )
         elif self.data != datasets.OFFICIAL and not self.is_generated:
             raise ValueError(
                 "Argument `data` must be 'official' or the fingerprint of generated "
                 f"data, 'generated-…'. Received: data={self.data!r}"
             )
-        _choice("initial_weights", self.initial_weights, INITIAL_WEIGHTS)
+        checks.choice("initial_weights", self.initial_weights, models.INITIAL_WEIGHTS)
         if self.weight_noise != 0:
-            noise = _positive("weight_noise", self.weight_noise)
+            noise = checks.positive("weight_noise", self.weight_noise)
             object.__setattr__(self, "weight_noise", noise)
         available: float = math.inf
         # How many images other data have isn't known here.
         if self.data == present.data:
             available = present.train_size
         if self.validation_size is not None:
-            _integer("validation_size", self.validation_size, 1)
+            checks.integer("validation_size", self.validation_size, 1)
             if self.validation_size >= available:
                 raise ValueError(
                     f"Argument `validation_size` must be less than {available}, all "
@@ -255,7 +139,7 @@ class Experiment:
                 )
             available -= self.validation_size
         if self.train_size is not None:
-            _integer("train_size", self.train_size, 1)
+            checks.integer("train_size", self.train_size, 1)
             if self.train_size > available:
                 raise ValueError(
                     f"Argument `train_size` must be at most {available}, all training "
@@ -306,8 +190,8 @@ class Experiment:
     @property
     def run_id(self) -> str:
         """The run's name: readable parts and a hash of the description."""
-        text = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        described = json.dumps(self.describe(), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(described.encode()).hexdigest()[:12]
         mark = "generated-" if self.is_generated else ""
         return f"{mark}{self.dataset}-{self.architecture}-{self.optimizer}-{digest}"
 
@@ -330,7 +214,7 @@ class Experiment:
     def title(self) -> str:
         """The run as a reader would name it, without its numbers."""
         return (
-            f"{self.dataset_title} × {TITLES[self.architecture]} × "
+            f"{self.dataset_title} × {models.TITLES[self.architecture]} × "
             f"{TITLES[self.optimizer]}"
         )
 
@@ -376,20 +260,6 @@ class Experiment:
         return "smoke" if self.epochs < 3 else "reduced"
 
 
-def paper_arguments(
-    dataset: str, architecture: str, optimizer: str
-) -> dict[str, Argument]:
-    """Return the arguments that section 3.3 and Table 5 give for one run.
-
-    A dataset that the paper doesn't have takes the defaults of `OPTIMIZERS`.
-    """
-    arguments = dict(OPTIMIZERS[_choice("optimizer", optimizer, OPTIMIZERS)])
-    rates = PAPER_LEARNING_RATES.get((dataset, architecture), {})
-    if optimizer in rates:
-        arguments["learning_rate"] = rates[optimizer]
-    return arguments
-
-
 def paper_experiment(
     dataset: str, architecture: str, optimizer: str, seed: int = 0
 ) -> Experiment:
@@ -429,7 +299,7 @@ def grid(
     optimizers = tuple(optimizers)
     changes = dict(arguments or {})
     for name in changes:
-        _choice("arguments", name, optimizers)
+        checks.choice("arguments", name, optimizers)
     return [
         Experiment(
             dataset=dataset,

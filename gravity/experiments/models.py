@@ -1,7 +1,10 @@
 """VGG16 and VGG19 as the paper trains them (Table 4), and a small Transformer."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from gravity.experiments import checks
 
 if TYPE_CHECKING:
     import keras
@@ -18,8 +21,19 @@ _LAYERS = 2
 _HEADS = 4
 _FEATURES = 64
 
-ARCHITECTURES = (*_BLOCKS, "transformer")
+TITLES: Mapping[str, str] = {
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "transformer": "Transformer",
+}
+"""The architectures' names as the book prints them."""
+
+ARCHITECTURES = tuple(TITLES)
 """The accepted names."""
+
+INITIAL_WEIGHTS = tuple(_INITIALIZERS)
+"""What the initial weights may be drawn from: Glorot's uniform distribution, as in the
+paper, or He's."""
 
 
 def build(
@@ -71,43 +85,23 @@ def build(
     import keras
     from keras import layers
 
-    if architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"Argument `architecture` must be one of {', '.join(ARCHITECTURES)}. "
-            f"Received: architecture={architecture!r}"
-        )
+    checks.choice("architecture", architecture, ARCHITECTURES)
     text = takes_text(architecture)
     if (
         not isinstance(input_shape, tuple)
         or len(input_shape) != (1 if text else 3)
-        or not all(map(_is_count, input_shape))
+        or not all(type(size) is int and size >= 1 for size in input_shape)
     ):
         raise ValueError(
             "Argument `input_shape` must be a tuple of "
             f"{'one length' if text else 'height, width and channels'}, "
             f"each a positive integer. Received: input_shape={input_shape!r}"
         )
-    if not _is_count(classes):
-        raise ValueError(
-            "Argument `classes` must be a positive integer. "
-            f"Received: classes={classes!r}"
-        )
-    if (
-        isinstance(width, bool)
-        or not isinstance(width, int | float)
-        or not 0 < width < math.inf
-    ):
-        raise ValueError(
-            "Argument `width` must be a positive finite number. "
-            f"Received: width={width!r}"
-        )
-
-    if initial_weights not in (("glorot",) if text else _INITIALIZERS):
-        raise ValueError(
-            "Argument `initial_weights` must be glorot"
-            f"{' for a Transformer' if text else ' or he'}. "
-            f"Received: initial_weights={initial_weights!r}"
-        )
+    checks.integer("classes", classes, 1)
+    checks.positive("width", width)
+    checks.choice(
+        "initial_weights", initial_weights, ("glorot",) if text else _INITIALIZERS
+    )
 
     def scaled(size: int) -> int:
         return max(1, round(size * width))
@@ -206,7 +200,3 @@ def _transformer(length: int, classes: int, features: int) -> "keras.Model":
         x = x + layers.Dense(features)(hidden)
     outputs = layers.Dense(classes)(layers.LayerNormalization()(x))
     return keras.Model(inputs, outputs, name="transformer")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -16,7 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gravity.experiments.experiment import OPTIMIZERS, Experiment
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.optimizers import OPTIMIZERS
 
 SCHEMA = 1
 DRIVE = Path("/content/drive/MyDrive")

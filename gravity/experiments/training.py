@@ -1,14 +1,8 @@
-"""Trains one experiment, or loads it when it is stored.
-
-Where TensorFlow isn't installed, as in a Colab runtime with a TPU, importing this
-module has Keras take JAX, else PyTorch, unless `KERAS_BACKEND` is set.
-"""
+"""Trains one experiment, or loads it when it is stored."""
 
 import contextlib
 import gc
 import hashlib
-import importlib.util
-import json
 import math
 import os
 import shlex
@@ -17,9 +11,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -27,38 +20,13 @@ import numpy as np
 
 from gravity.experiments import datasets, environment, models
 from gravity.experiments.checkpoints import Checkpoints, Progress
-from gravity.experiments.experiment import OPTIMIZERS, Experiment
+from gravity.experiments.experiment import Experiment
+from gravity.experiments.optimizers import OPTIMIZERS
 from gravity.experiments.runs import METRICS, Run, RunStore
 from gravity.shared import initial_velocity
 
 if TYPE_CHECKING:
     import keras
-
-# Off by default on AMD processors, where it makes training VGG about four times faster;
-# TensorFlow reads it once, on import.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
-def _choose_backend() -> None:
-    """Have Keras take a backend that is installed where TensorFlow isn't.
-
-    Keras takes TensorFlow unless told otherwise, and writes that into `keras.json` the
-    first time; so a name there counts if it is one that can be imported.
-    """
-    if os.environ.get("KERAS_BACKEND") or importlib.util.find_spec("tensorflow"):
-        return
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    named = []
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        named = [json.loads((home / "keras.json").read_text()).get("backend")]
-    for name in (*named, "jax", "torch"):
-        if name in ("jax", "torch") and importlib.util.find_spec(name):
-            os.environ["KERAS_BACKEND"] = name
-            return
-
-
-_choose_backend()
 
 _SETTINGS = ("GRAVITY_RUNS", "GRAVITY_DATA", "KERAS_BACKEND", *environment.THREADS)
 
@@ -91,6 +59,8 @@ def train(
         RunStoreError: the store can't be written to; nothing was trained.
         CheckpointError: the run was begun with another backend or other versions.
     """
+    if not {"keras", "tensorflow"} & set(sys.modules):
+        environment.prepare()
     store = RunStore() if store is None else store
     if stored := store.find(experiment):
         return stored
@@ -147,26 +117,6 @@ def train_all(
     return [train(experiment, store, progress=progress) for experiment in experiments]
 
 
-def create_optimizer(experiment: Experiment) -> "keras.optimizers.Optimizer":
-    """Return the experiment's optimizer, Gravity with the experiment's seed."""
-    import keras
-
-    from gravity.experiments.variants import Variant
-    from gravity.optimizer import Gravity
-
-    arguments: dict[str, Any] = dict(experiment.arguments)
-    if experiment.optimizer == "gravity":
-        return Gravity(**arguments, seed=experiment.seed)
-    if experiment.optimizer == "variant":
-        return Variant(**arguments, seed=experiment.seed)
-    classes = {
-        "adam": keras.optimizers.Adam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }
-    return classes[experiment.optimizer](**arguments)
-
-
 def create_model(experiment: Experiment) -> "keras.Model":
     """Return the experiment's compiled network, initial weights drawn from its seed."""
     import keras
@@ -189,7 +139,9 @@ def create_model(experiment: Experiment) -> "keras.Model":
             )
             variable.assign_sub(noise)
     model.compile(
-        optimizer=create_optimizer(experiment),
+        optimizer=OPTIMIZERS[experiment.optimizer].create(
+            experiment.arguments, experiment.seed
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         steps_per_execution=_steps_together(experiment),
@@ -314,9 +266,8 @@ def _fit(
         bar = keras.utils.Progbar(
             experiment.epochs - done, unit_name="epoch", stateful_metrics=METRICS
         )
-    with _interrupts() as stop_if_interrupted:
+    with _interruptible() as stops:
         for epoch in range(done, experiment.epochs):
-            stop_if_interrupted()
             clock = time.perf_counter()
             order = subset[epoch_order(experiment, epoch, len(subset))]
             logs = model.fit(
@@ -326,6 +277,7 @@ def _fit(
                 epochs=epoch + 1,
                 validation_data=validation,
                 verbose=0,
+                callbacks=[stops],
             ).history
             for metric in METRICS:
                 progress.history[metric].append(float(logs[metric][0]))
@@ -350,42 +302,51 @@ def _fit(
 
 
 @contextlib.contextmanager
-def _interrupts() -> Iterator[Callable[[], None]]:
-    """Yield a function that raises `KeyboardInterrupt` if Ctrl-C couldn't do it.
+def _interruptible() -> Iterator["keras.callbacks.Callback"]:
+    """Yield a callback that raises `KeyboardInterrupt` once Ctrl-C was pressed.
 
     Python only reports what is raised while it deletes an object or calls back from
     its garbage collector. TensorFlow's objects take long to delete, and every epoch
-    leaves some.
+    leaves some. So the signal is noted, and the callback looks after each batch. A
+    second Ctrl-C stops at once.
     """
+    import keras
+
     pressed = False
+    usual = signal.default_int_handler
 
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         pressed = True
-        callbacks = {getattr(each, "__code__", None) for each in gc.callbacks}
-        outer = frame
-        while outer:
-            if outer.f_code.co_name == "__del__" or outer.f_code in callbacks:
-                return
-            outer = outer.f_back
-        signal.default_int_handler(number, frame)
+        signal.signal(signal.SIGINT, usual)
 
-    def stop_if_interrupted() -> None:
+    def stop_if_pressed() -> None:
         if pressed:
             raise KeyboardInterrupt
 
-    usual = signal.default_int_handler
+    class Stops(keras.callbacks.Callback):
+        # Without this, Keras would wait for every step's result on a TPU.
+        async_safe = True
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            stop_if_pressed()
+
+        def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+            stop_if_pressed()
+
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not usual
     ):
-        yield stop_if_interrupted
+        yield Stops()
         return
     signal.signal(signal.SIGINT, press)
     try:
-        yield stop_if_interrupted
+        yield Stops()
     finally:
         signal.signal(signal.SIGINT, usual)
+    # Pressed after the last batch, it still is to stop what comes next.
+    stop_if_pressed()
 
 
 def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:
@@ -425,7 +386,7 @@ def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:
 
 def describe(experiment: Experiment) -> str:
     """Return one line that tells a reader what is being trained."""
-    defaults = OPTIMIZERS[experiment.optimizer]
+    defaults = OPTIMIZERS[experiment.optimizer].defaults
     arguments = ", ".join(
         f"{name}={value if isinstance(value, str) else f'{value:g}'}"
         for name, value in experiment.arguments.items()

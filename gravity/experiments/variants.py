@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from gravity.experiments import checks
 from gravity.optimizer import Gravity
 
 BOUNDS = (
@@ -80,25 +81,10 @@ class Variant(Gravity):
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, alpha, beta, seed, first_step, **kwargs)
-        for name, value, accepted in (
-            ("bound", bound, BOUNDS),
-            ("average", average, AVERAGES),
-        ):
-            if value not in accepted:
-                raise ValueError(
-                    f"Argument `{name}` must be one of {', '.join(accepted)}. "
-                    f"Received: {name}={value!r}"
-                )
-        for name, number in (("factor", factor), ("gradient_scale", gradient_scale)):
-            if not number > 0:
-                raise ValueError(
-                    f"Argument `{name}` must be a positive number. "
-                    f"Received: {name}={number!r}"
-                )
-        self.bound = bound
-        self.factor = factor
-        self.average = average
-        self.gradient_scale = gradient_scale
+        self.bound = checks.choice("bound", bound, BOUNDS)
+        self.factor = checks.positive("factor", factor)
+        self.average = checks.choice("average", average, AVERAGES)
+        self.gradient_scale = checks.positive("gradient_scale", gradient_scale)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Draw the initial velocities, and make what the running averages need."""

@@ -10,7 +10,8 @@ import pytest
 from gravity.book import chapters
 from gravity.evidence import statistics
 from gravity.experiments import datasets, training
-from gravity.experiments.experiment import OPTIMIZERS, Experiment, grid
+from gravity.experiments.experiment import Experiment, grid
+from gravity.experiments.optimizers import OPTIMIZERS
 from gravity.experiments.runs import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

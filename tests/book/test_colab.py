@@ -31,7 +31,7 @@ CHAPTERS = [
 # What a TPU runtime of Colab has of what chapters use; the last two execute them.
 SHIPPED = (
     *("jax", "keras", "numpy", "matplotlib", "scipy", "sympy", "scikit-learn", "bokeh"),
-    *("optax", "ipykernel", "nbclient"),
+    *("pooch", "filelock", "tqdm", "optax", "ipykernel", "nbclient"),
 )
 # pytest.warns passes on the warnings that it wasn't asked for.
 pytestmark = pytest.mark.filterwarnings("ignore:Try . of 5:RuntimeWarning")
@@ -253,7 +253,8 @@ def test_backend_is_one_that_is_installed(place, absent, settings, configured, c
     (place / "keras/keras.json").write_text(json.dumps({"backend": configured}))
     shutil.copytree(ROOT / "gravity", place / "packages/gravity")
     code = (
-        "import os, gravity.experiments.training;print(os.environ.get('KERAS_BACKEND'))"
+        "import os; from gravity.experiments import environment; environment.prepare();"
+        "print(os.environ.get('KERAS_BACKEND'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

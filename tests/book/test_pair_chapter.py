@@ -9,7 +9,8 @@ import pytest
 
 from gravity.book import execution
 from gravity.evidence import published
-from gravity.experiments.experiment import PAPER_OPTIMIZERS, grid
+from gravity.experiments.experiment import grid
+from gravity.experiments.paper import PAPER_OPTIMIZERS
 from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

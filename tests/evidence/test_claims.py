@@ -5,7 +5,7 @@ from histories import RISING
 from gravity.evidence.claims import PAIR_CLAIMS, Claim
 from gravity.evidence.rules import better
 from gravity.evidence.verdicts import Answer
-from gravity.experiments.experiment import PAPER_LEARNING_RATES
+from gravity.experiments.paper import PAPER_LEARNING_RATES
 
 
 def test_claim_without_its_runs_cannot_be_told():

@@ -8,11 +8,8 @@ import yaml
 
 from gravity.evidence import first_epochs, published
 from gravity.evidence.first_epochs import MISLABELLED, Labels, Pair
-from gravity.experiments.experiment import (
-    PAPER_LEARNING_RATES,
-    PAPER_OPTIMIZERS,
-    paper_experiment,
-)
+from gravity.experiments.experiment import paper_experiment
+from gravity.experiments.paper import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS
 from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

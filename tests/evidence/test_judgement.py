@@ -16,7 +16,8 @@ from gravity.evidence.judgement import by_seed, judge_authors, judge_ours
 from gravity.evidence.ledger import LEDGER
 from gravity.evidence.published import Published
 from gravity.evidence.verdicts import Answer, Verdict
-from gravity.experiments.experiment import PAPER_OPTIMIZERS, grid
+from gravity.experiments.experiment import grid
+from gravity.experiments.paper import PAPER_OPTIMIZERS
 from gravity.experiments.runs import METRICS, RunStore
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,8 +19,8 @@ import pytest
 from gravity.__main__ import main
 from gravity.evidence import published
 from gravity.evidence.published import PublishedError
-from gravity.experiments import datasets
-from gravity.experiments.experiment import (
+from gravity.experiments import datasets, files
+from gravity.experiments.paper import (
     PAPER_LEARNING_RATES,
     PAPER_OPTIMIZERS,
     paper_arguments,
@@ -82,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     """Serves one archive in place of the authors' of `RUN`."""
-    monkeypatch.setattr(datasets, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(files, "_RETRIES", 0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.requests = []
@@ -170,7 +170,7 @@ def test_refuses_a_corrupted_archive(server, tmp_path):
 
 def test_unreachable_says_what_to_do(tmp_path, monkeypatch):
     run = published.load(*RUN)
-    monkeypatch.setattr(datasets, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(files, "_RETRIES", 0)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         point_to(monkeypatch, f"http://127.0.0.1:{closed.getsockname()[1]}")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gravity.__main__ import main
-from gravity.experiments import cifar, datasets
+from gravity.experiments import cifar, datasets, files
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"cifar10": cifar.CIFAR10, "cifar100_fine": cifar.CIFAR100}
@@ -108,7 +108,7 @@ def known(small, monkeypatch, tmp_path):
                 train_size=len(arrays[0]),
                 test_size=len(arrays[2]),
                 files=(
-                    datasets.File(
+                    files.File(
                         path,
                         ("http://127.0.0.1:9/nothing",),
                         hashlib.sha256(archive).hexdigest(),
@@ -118,7 +118,7 @@ def known(small, monkeypatch, tmp_path):
             )
     monkeypatch.setattr(datasets, "OFFICIAL_DATASETS", official)
     monkeypatch.setattr(datasets, "DATASETS", official)
-    monkeypatch.setattr(datasets, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(files, "_RETRIES", 0)
     return kind
 
 
@@ -299,7 +299,7 @@ def test_many_faults_are_counted(small, known, tmp_path):
 def test_a_damaged_file_of_the_cache_is_made_again(small, known):
     kind, _, archive, _, _ = small
     spec = datasets.DATASETS[kind]
-    cache = datasets.default_cache()
+    cache = files.default_cache()
     for damage in (b"", b"short", None):
         (cache / spec.files[0].path).parent.mkdir(parents=True, exist_ok=True)
         (cache / spec.files[0].path).write_bytes(archive)

@@ -27,7 +27,7 @@ cifar100_fine    1.00e-04  1.00e-04  5.00e-05  1.00e-04
 
 
 def test_learning_rates_are_those_of_table_5():
-    from gravity.experiments.experiment import PAPER_LEARNING_RATES
+    from gravity.experiments.paper import PAPER_LEARNING_RATES
 
     printed = {}
     for row in TABLE_5.split("\n")[1:-1]:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from gravity.experiments.runs import METRICS, RunStore, RunStoreError
 EXPERIMENT = Experiment(
     dataset="digits", architecture="vgg16", optimizer="gravity", epochs=2
 )
+RESULTS = Path(__file__).resolve().parents[2] / "book/results"
 HISTORY = {
     "loss": [2.302585092994046, math.nan],
     "accuracy": [0.1, 0.30000000000000004],
@@ -182,3 +184,12 @@ def test_roots_from_the_environment(monkeypatch, tmp_path):
         ("_build", "runs"),
         ("book", "results"),
     ]
+
+
+def test_every_stored_run_has_the_name_that_follows_from_its_description():
+    folders = sorted(path.parent for path in RESULTS.glob("*/run.json"))
+    assert len(folders) > 600
+    for folder in folders:
+        run = runs.read_run(folder)
+        assert run.experiment.run_id == folder.name
+        assert len(run.history["val_loss"]) == run.experiment.epochs

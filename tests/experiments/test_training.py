@@ -16,6 +16,7 @@ import pytest
 from gravity.__main__ import main
 from gravity.experiments import datasets, training
 from gravity.experiments.experiment import Experiment
+from gravity.experiments.optimizers import OPTIMIZERS
 from gravity.experiments.runs import METRICS, RunStore
 
 SMALL = Experiment(
@@ -183,7 +184,7 @@ def test_peers_are_keras_own_with_the_given_arguments(optimizer, kind):
     experiment = dataclasses.replace(
         SMALL, optimizer=optimizer, arguments={"learning_rate": 0.0125}
     )
-    created = training.create_optimizer(experiment)
+    created = OPTIMIZERS[optimizer].create(experiment.arguments, experiment.seed)
     assert type(created) is kind
     config = created.get_config()
     for name, value in experiment.arguments.items():
@@ -230,12 +231,13 @@ def collect():
 
 
 class LosesCtrlC(io.StringIO):
-    def __init__(self, lose):
+    def __init__(self, lose, at="1/2"):
         super().__init__()
         self.lose = lose
+        self.at = at
 
     def write(self, text):
-        if "1/2" in text:
+        if self.at in text:
             self.lose()
         return super().write(text)
 
@@ -252,6 +254,41 @@ def test_an_interrupt_that_python_forgets_stops_training(lose, tmp_path, monkeyp
                 training.train(SMALL, store)
         assert store.find(SMALL) is None
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert training.train(SMALL, store).provenance["resumed"] == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
+    told = []
+
+    def press_twice():
+        signal.raise_signal(signal.SIGINT)
+        told.append("still training")
+        signal.raise_signal(signal.SIGINT)
+        told.append("forgotten")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", LosesCtrlC(press_twice))
+            with pytest.raises(KeyboardInterrupt):
+                training.train(SMALL, RunStore(tmp_path))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert told == ["still training"]
+
+
+def test_ctrl_c_after_the_last_batch_stops_what_comes_next(tmp_path, monkeypatch):
+    store = RunStore(tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            last = LosesCtrlC(lambda: signal.raise_signal(signal.SIGINT), "2/2")
+            patch.setattr(sys, "stdout", last)
+            with pytest.raises(KeyboardInterrupt):
+                training.train(SMALL, store)
+        assert store.find(SMALL) is None
         assert training.train(SMALL, store).provenance["resumed"] == 1
     finally:
         signal.signal(signal.SIGINT, before)
@@ -300,13 +337,25 @@ def test_command_line_trains_lists_and_finds(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith(experiment.run_id)
 
 
+def test_every_field_of_an_experiment_is_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    for field in dataclasses.fields(Experiment):
+        option = f"--{field.name.replace('_', '-').removesuffix('s')}"
+        offered = f"{option} " in shown or f"{option}s " in shown
+        assert offered == (field.name != "data"), field.name
+    assert "standard deviation of normal noise" in shown
+    assert "vgg16, vgg19, transformer" in shown
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ("--dataset imagenet", "`dataset` must be one of"),
         ("--optimizer lion", "`optimizer` must be one of gravity, adam, rmsprop"),
         ("--argument momentum=0.9", "alpha, beta, first_step"),
-        ("--argument alpha=wide", "`alpha` of gravity must be of type float"),
+        ("--argument alpha=wide", "`alpha` of Gravity must be of type float"),
         ("--epochs 0", "`epochs` must be an integer, at least 1"),
     ],
 )
@@ -331,7 +380,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gravity.experiments import datasets, training
+from gravity.experiments import datasets, environment, training
 from gravity.experiments.checkpoints import Checkpoints, Progress
 from gravity.experiments.experiment import Experiment
 

@@ -115,8 +115,8 @@ def test_configuration_makes_it_again():
     [
         ("bound", "l1", "paper, none, max"),
         ("average", "rising", "paper, constant"),
-        ("factor", 0.0, "a positive number"),
-        ("gradient_scale", float("nan"), "a positive number"),
+        ("factor", 0.0, "a positive finite number"),
+        ("gradient_scale", float("nan"), "a positive finite number"),
     ],
 )
 def test_bad_argument_is_named(name, value, accepted):

@@ -92,9 +92,10 @@ def test_optimizer_is_added(copied):
     assert re.search(r"^digits-vgg16-nadam-\w+ +smoke", printed, re.MULTILINE)
     (record,) = (copied / "runs").glob("*/run.json")
     assert json.loads(record.read_text())["experiment"]["optimizer"] == "nadam"
-    names = "[TITLES['nadam'], plots.STYLES['nadam']['color']]"
-    code = "from gravity.book import plots; from gravity.book.plots import TITLES;"
-    code += f"print({names})"
+    code = (
+        "from gravity.book import plots; from gravity.experiments.optimizers import "
+        "TITLES; print([TITLES['nadam'], plots.STYLES['nadam']['color']])"
+    )
     drawn = subprocess.run(
         [sys.executable, "-c", code], cwd=copied, capture_output=True, text=True
     )
