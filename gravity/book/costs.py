@@ -23,7 +23,9 @@ def stored() -> dict[str, Any]:
         A dictionary with `about` (processor, versions, date) and `parts`, whose values
         have the `state` and the `results` of a part; times are in seconds.
     """
-    measured: dict[str, Any] = json.loads(files("gravity").joinpath(FILE).read_text())
+    measured: dict[str, Any] = json.loads(
+        files("gravity.book").joinpath(FILE).read_text()
+    )
     return measured
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gravity.book.chapters import COMPLETE, fits
+from gravity.book.cards import COMPLETE
+from gravity.book.parameters import fits
 
 
 class ChapterError(RuntimeError):

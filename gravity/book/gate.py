@@ -39,7 +39,7 @@ def shown_runs(text: str) -> list[dict[str, Any]] | None:
     """Return the runs that a page or a cell's output says it shows.
 
     Args:
-        text: HTML with a card as `gravity.book.chapters.colophon` writes it.
+        text: HTML with a card as `gravity.book.cards.colophon` writes it.
 
     Returns:
         For each run a dictionary with `run_id`, `scale` and `seconds`, how long its

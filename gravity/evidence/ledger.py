@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gravity import kinematics
-from gravity.book import chapters
+from gravity.book import prose
+from gravity.evidence import learning
 from gravity.evidence.audit import misfits
 from gravity.evidence.claims import (
     CANT_TELL,
@@ -536,7 +537,7 @@ def alpha_suits_most(stored: Sequence[Run]) -> Verdict:
 
 
 def _learnt(run: Run) -> bool:
-    return run.history["loss"][-1] < chapters.plateau(run.experiment.dataset)
+    return run.history["loss"][-1] < learning.plateau(run.experiment.dataset)
 
 
 def beta_is_best(stored: Sequence[Run]) -> Verdict:
@@ -1080,7 +1081,7 @@ def table(
             "–" if ours is None else _cell(ours),
         )
         rows.append(f"| {' | '.join(cells)} |")
-    return chapters.say("\n".join(rows))
+    return prose.say("\n".join(rows))
 
 
 def _kind(label: str) -> str:

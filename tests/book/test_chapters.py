@@ -8,8 +8,9 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from gravity.book import chapters, execution
+from gravity.book import cards, execution, parameters, prose, tables
 from gravity.book.execution import ChapterError
+from gravity.evidence import learning
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.runs import METRICS, RunStore
 
@@ -22,12 +23,12 @@ TRAIN: bool = True  # or show what is stored
 ARGUMENTS: dict = {}  # of the optimizers
 """
 CHECK = """\
-from gravity.book import chapters
+from gravity.book import cards, parameters
 
-chapters.check_parameters(globals())
+parameters.check(globals())
 """
 SHOW = "print('values', EPOCHS, RATE, NAME, SEEDS, TRAIN, ARGUMENTS)"
-END = "chapters.colophon()"
+END = "cards.colophon()"
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_plain_papermill_stops_at_the_same_parameters(
 
 def test_integer_passes_for_a_float():
     namespace = {"__annotations__": {"RATE": float}, "RATE": 1}
-    chapters.check_parameters(namespace)
+    parameters.check(namespace)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +153,9 @@ def test_code_of_a_function_is_its_statements():
     def bare(x: int) -> int:
         return x
 
-    listing = chapters.code_of(described).data
+    listing = prose.code_of(described).data
     assert listing == "```python\ny = x + 1\nreturn y\n```"
-    assert chapters.code_of(bare).data == "```python\nreturn x\n```"
+    assert prose.code_of(bare).data == "```python\nreturn x\n```"
 
 
 def test_parameters_are_read_with_their_meaning(chapter):
@@ -201,14 +202,14 @@ def test_table_calls_a_diverged_run_so(tmp_path, end):
     history = {metric: [2.0, end] for metric in ("loss", "val_loss")}
     history |= {metric: [0.1, 0.1] for metric in ("accuracy", "val_accuracy")}
     run = RunStore(tmp_path).save(experiment, history, {"seconds": 1.0})
-    for shown in (chapters.results_table([run]), chapters.winners([run])):
+    for shown in (tables.results_table([run]), tables.winners([run])):
         assert ">diverged<" in shown.data
         assert "nan" not in shown.data
         assert "inf" not in shown.data
 
 
 def test_differences_are_paired_and_in_points(conditions):
-    shown = chapters.differences(
+    shown = tables.differences(
         conditions, [("one", "other"), ("one", "few"), ("other", "one")]
     ).data
     cells = re.findall("<t[dh][^>]*>([^<]*)</t", shown)[4:]
@@ -224,7 +225,7 @@ def test_differences_are_paired_and_in_points(conditions):
 
 def test_card_shows_every_value_that_the_runs_have(conditions):
     runs = [run for each in conditions.values() for run in each]
-    card = chapters.run_card(runs).data.replace("&nbsp;", " ")
+    card = cards.run_card(runs).data.replace("&nbsp;", " ")
     assert "alpha = 0.01 or 0.02 or 0.03" in card
     assert "Glorot, Glorot with noise of 0.05" in card
     assert "learning_rate = 0.1," in card
@@ -258,27 +259,27 @@ def test_card_adds_up_how_long_the_runs_trained(tmp_path, seconds, text):
         )
         for width in (0.125, 0.25)
     ]
-    card = chapters.run_card(runs).data
+    card = cards.run_card(runs).data
     assert f"{text} in all, for 2 runs" in card
     assert "width 0.125, 0.25" in card
 
 
 def test_short_labels_of_rows_take_no_room():
-    short = chapters.table(["m", "Step"], [["1", "0.5"], ["new W₁", "2"]]).data
-    long = chapters.table(["Pair", "Step"], [["1", "0.5"], ["MNIST × VGG16", "2"]]).data
+    short = tables.table(["m", "Step"], [["1", "0.5"], ["new W₁", "2"]]).data
+    long = tables.table(["Pair", "Step"], [["1", "0.5"], ["MNIST × VGG16", "2"]]).data
     assert 'class="gravity-table gravity-short"' in short
     assert 'class="gravity-table"' in long
 
 
 def test_numbers_in_tables_have_a_minus_and_words_keep_their_hyphen():
     row = ["max-step", "-0.1", "-9.9 to -8.1", "5.00e-05", "2026-11-25"]
-    made = chapters.table(["", "a", "b", "c", "d"], [row]).data
+    made = tables.table(["", "a", "b", "c", "d"], [row]).data
     cells = re.findall(r"<t[dh][^>]*>([^<]*)</t", made)[5:]
     assert cells == ["max-step", "−0.1", "−9.9 to −8.1", "5.00e-05", "2026-11-25"]
 
 
 def test_sentences_name_their_column_and_keep_a_value_with_its_name():
-    made = chapters.table(["It", "Says"], [["a", "lr = 0.1, 5 %"]], prose=True).data
+    made = tables.table(["It", "Says"], [["a", "lr = 0.1, 5 %"]], prose=True).data
     assert (
         '<td class="gravity-words" data-column="Says">lr&nbsp;=&nbsp;0.1, 5&nbsp;%</td>'
         in made
@@ -297,7 +298,7 @@ def test_table_of_the_store_has_one_row_for_all_optimizers(tmp_path):
         )
         for name, epochs in (("adam", 10), ("gravity", 10), ("adam", 8))
     ]
-    rows = re.findall("<tr>(.*?)</tr>", chapters.store_table(made).data)
+    rows = re.findall("<tr>(.*?)</tr>", tables.store_table(made).data)
     cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows[1:]]
     alike = ["1", "128", "1,437"]
     assert [[row[0], row[1], row[3], *row[6:]] for row in cells] == [
@@ -308,7 +309,7 @@ def test_table_of_the_store_has_one_row_for_all_optimizers(tmp_path):
 
 
 def test_columns_of_words_are_told_from_those_of_numbers():
-    made = chapters.table(
+    made = tables.table(
         ["Optimizer", "Loss", "Won by", "Gain"],
         [["Adam", "2.3", "rate = 1", "-0.1"], ["SGD", "too few", "momentum", "–"]],
     ).data
@@ -326,7 +327,7 @@ def test_columns_of_words_are_told_from_those_of_numbers():
         (' class="gravity-words"', "momentum"),
         ("", "–"),
     ]
-    assert '<th scope="col">' in chapters.table(["Nothing"], []).data
+    assert '<th scope="col">' in tables.table(["Nothing"], []).data
 
 
 @pytest.mark.parametrize(
@@ -341,10 +342,10 @@ def test_columns_of_words_are_told_from_those_of_numbers():
     ],
 )
 def test_scientific_is_a_product_with_a_power_of_ten(value, digits, written):
-    assert chapters.scientific(value, digits) == written
+    assert prose.scientific(value, digits) == written
 
 
 def test_plateau_ends_below_nine_tenths_of_guessing():
     # 0.9 times ln 10 and ln 100.
-    assert chapters.plateau("digits") == pytest.approx(2.0723265837)
-    assert chapters.plateau("cifar100_fine") == pytest.approx(4.1446531673)
+    assert learning.plateau("digits") == pytest.approx(2.0723265837)
+    assert learning.plateau("cifar100_fine") == pytest.approx(4.1446531673)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from gravity.__main__ import main
-from gravity.book import chapters, gate
+from gravity.book import cards, gate
 from gravity.experiments.experiment import grid
 from gravity.experiments.runs import METRICS, RunStore
 
@@ -39,7 +39,7 @@ def book(tmp_path, monkeypatch):
         monkeypatch.setattr(
             "IPython.display.display", lambda card, metadata: shown.append(card.data)
         )
-        chapters.colophon(runs)
+        cards.colophon(runs)
         folder = tmp_path / "html"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "notebooks/benchmark").mkdir(parents=True)
@@ -84,7 +84,7 @@ def test_card_says_when_what_and_where(book, tmp_path):
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", text)
     for words in (
         one.experiment.run_id,
-        html.escape(chapters.SCALES["reduced"]),
+        html.escape(cards.SCALES["reduced"]),
         "2026-11-24 12:00 UTC, 150 s",
         "commit 0000000000",
         "keras 3.15.1",

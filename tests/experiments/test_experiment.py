@@ -10,7 +10,7 @@ import sys
 import make_datasets
 import pytest
 
-from gravity.book import chapters
+from gravity.book import tables
 from gravity.experiments import datasets
 from gravity.experiments.experiment import Experiment, grid, paper_experiment
 
@@ -82,7 +82,7 @@ def cells(shown):
 
 def test_book_shows_table_5_and_section_3_3():
     printed = [row.split() for row in TABLE_5.split("\n")[1:-1]]
-    shown = cells(chapters.settings_table())
+    shown = cells(tables.settings_table())
     assert len(shown) == 10
     for row, (_, *rates) in zip(shown[::2], printed, strict=True):
         assert [float(rate) for rate in row[1:]] == [0.1, *map(float, rates[:2])]
@@ -90,7 +90,7 @@ def test_book_shows_table_5_and_section_3_3():
         assert [float(rate) for rate in row[1:]] == [0.1, *map(float, rates[2:])]
     common = [
         [html.unescape(cell).replace("\xa0", " ") for cell in row]
-        for row in cells(chapters.common_settings_table())
+        for row in cells(tables.common_settings_table())
     ]
     assert common == [
         ["Epochs", "100"],

@@ -92,8 +92,9 @@ def test_optimizer_is_added(copied):
     assert re.search(r"^digits-vgg16-nadam-\w+ +smoke", printed, re.MULTILINE)
     (record,) = (copied / "runs").glob("*/run.json")
     assert json.loads(record.read_text())["experiment"]["optimizer"] == "nadam"
-    names = "[TITLES['nadam'], plots.STYLES['nadam']['color']]"
-    code = "from gravity.book import plots; from gravity.book.plots import TITLES;"
+    names = "[TITLES['nadam'], style.STYLES['nadam']['color']]"
+    code = "from gravity.book import style;"
+    code += "from gravity.experiments.experiment import TITLES;"
     code += f"print({names})"
     drawn = subprocess.run(
         [sys.executable, "-c", code], cwd=copied, capture_output=True, text=True
