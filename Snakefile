@@ -25,6 +25,7 @@ if PROFILE == "smoke":
     # Nor do runs of this scale belong among the others.
     os.environ.setdefault("GRAVITY_RUNS", f"{BUILD / 'runs'}{os.pathsep}book/results")
 
+from gravity.book import contents
 from gravity.evidence import studies
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import grid
@@ -46,16 +47,6 @@ def read_yaml(path):
         return yaml.safe_load(file)
 
 
-def pages(entry):
-    """The files of a table of contents, depth first."""
-    if isinstance(entry, list):
-        return [page for item in entry for page in pages(item)]
-    if isinstance(entry, dict):
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        return own + [page for item in entry.values() for page in pages(item)]
-    return []
-
-
 # For each profile, the parameters of every chapter that doesn't run with its own.
 PROFILES = {
     path.stem: read_yaml(path) for path in sorted(Path("book/profiles").glob("*.yaml"))
@@ -67,7 +58,7 @@ if PROFILE not in PROFILES:
 
 CHAPTERS = [
     page.removeprefix("notebooks/")
-    for page in pages(read_yaml("_toc.yml"))
+    for _, page in contents.pages("_toc.yml")
     if page.startswith("notebooks/")
 ]
 PAIRS = [

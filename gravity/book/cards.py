@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gravity.book import gate, prose, tables
+from gravity.book import costs, gate, prose, tables
 from gravity.experiments import datasets, environment, models
 from gravity.experiments.experiment import TITLES, Experiment
 from gravity.experiments.runs import Run, in_order
@@ -103,16 +103,15 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
     images = (
         run for run in stored if not models.takes_text(run.experiment.architecture)
     )
-    largest = max(images, key=lambda run: _operations(run.experiment), default=None)
+    largest = max(
+        images, key=lambda run: costs.operations(run.experiment), default=None
+    )
     if largest is not None:
         paper = Experiment(
             dataset=dataset, architecture=architecture, optimizer="gravity"
         )
-        ratio = _operations(paper) / _operations(largest.experiment)
-        minutes = largest.provenance["seconds"] * ratio / 60
-        time_taken = (
-            f"{minutes / 60:,.0f} hours" if minutes >= 90 else f"{minutes:.0f} minutes"
-        )
+        ratio = costs.operations(paper) / costs.operations(largest.experiment)
+        time_taken = prose.duration(largest.provenance["seconds"] * ratio)
         rows["What it takes"] = (
             f"About {time_taken} for each optimizer on {_machine(largest)}, at "
             f"the operations a second of the run {largest.experiment.run_id}. An "
@@ -120,15 +119,6 @@ def ways_to_run(dataset: str, architecture: str, stored: Iterable[Run]) -> "HTML
         )
     listed = re.sub("`(.+?)`", r"<code>\1</code>", _definitions(rows))
     return prose.markup(f'<div class="gravity-card">{listed}</div>')
-
-
-def _operations(experiment: Experiment) -> int:
-    """The floating-point operations of a whole run, but for its test images."""
-    spec = datasets.DATASETS[experiment.dataset]
-    images = experiment.epochs * (experiment.train_size or spec.train_size)
-    return images * models.operations(
-        experiment.architecture, spec.shape, spec.classes, experiment.width
-    )
 
 
 def _machine(run: Run) -> str:

@@ -103,13 +103,15 @@ def scientific(value: float, digits: int = 0) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a reader takes it in."""
+    """Return a time in the unit in which one would say it, without false precision."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
-    )
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    if hours < 48:
+        return f"{hours:.1f} h" if hours < 9.95 else f"{hours:.0f} h"
+    return f"{hours / 24:.0f} days"
 
 
 def training_time(runs: Iterable[Run]) -> str:

@@ -239,8 +239,10 @@ def test_card_shows_every_value_that_the_runs_have(conditions):
         (0.4, "0 s"),
         (99.0, "99 s"),
         (100.0, "2 min"),
-        (3570.0, "1 h 0 min"),
-        (9000.0, "2 h 30 min"),
+        (3570.0, "60 min"),
+        (9000.0, "2.5 h"),
+        (64_800.0, "18 h"),
+        (2_332_800.0, "27 days"),
     ],
 )
 def test_card_adds_up_how_long_the_runs_trained(tmp_path, seconds, text):
