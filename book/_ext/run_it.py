@@ -39,31 +39,24 @@ class Execution:
     title: str
     started: datetime | None
     seconds: float | None
-    runs: list[dict[str, Any]]
+    runs: list[gate.ShownRun]
 
     @classmethod
     def read(cls, path: Path) -> "Execution":
         notebook = nbformat.read(path, as_version=4)
         noted = notebook.metadata.get("papermill", {})
         started = noted.get("start_time")
-        outputs = [
-            output.data["text/html"]
-            for cell in notebook.cells
-            for output in cell.get("outputs", ())
-            if "text/html" in output.get("data", {})
-        ]
         return cls(
             title=notebook.cells[0].source.splitlines()[0].removeprefix("# "),
             started=started and datetime.fromisoformat(started),
             seconds=noted.get("duration"),
-            # The card is a chapter's last output.
-            runs=gate.shown_runs(outputs[-1] if outputs else "") or [],
+            runs=gate.shown_runs(notebook) or [],
         )
 
     @property
     def training(self) -> float:
         """How long the runs that the page shows were trained, in seconds."""
-        return sum(run["seconds"] for run in self.runs)
+        return sum(run.seconds for run in self.runs)
 
 
 def colab_address(app: Sphinx, page: str) -> str:
@@ -194,7 +187,7 @@ class Executions(SphinxDirective):
             self.env.note_dependency(str(path))
             made = Execution.read(path)
             total += made.seconds or 0
-            trained |= {run["run_id"]: run["seconds"] for run in made.runs}
+            trained |= {run.run_id: run.seconds for run in made.runs}
             lines.append(self.row(page, made))
         lines.append(
             f"| **Together** | | {duration(total)} | {len(trained)} | "
@@ -209,7 +202,7 @@ class Executions(SphinxDirective):
         when = f"{made.started:%Y-%m-%d %H:%M}" if made.started else "not executed"
         took = duration(made.seconds or math.nan) if made.seconds else ""
         training = duration(made.training) if made.runs else ""
-        scales = ", ".join(sorted({run["scale"] for run in made.runs}))
+        scales = ", ".join(sorted({run.scale for run in made.runs}))
         return (
             f"| {link} | {when} | {took} | {len(made.runs) or ''} | {training} | "
             f"{scales} |"

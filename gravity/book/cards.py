@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 
-COMPLETE = {"gravity": {"complete": True}}
-"""Metadata of the output that a chapter writes last, by which it is known to have run
-to its end."""
-
 SCALES = {
     "paper": "The paper's scale",
     "begun": "The paper's scale, stopped before its 100 epochs",
@@ -165,11 +161,11 @@ def colophon(runs: Iterable[Run] = ()) -> None:
         name = f"Runs {first} to {number}" if group[1:] else f"Run {number}"
         groups += f"<dt>{name}</dt><dd>{html.escape(how)}{_list_of(group)}</dd>"
     card = prose.markup(
-        f'<details class="gravity-card" {gate.attribute(shown)}>'
+        f'<details class="gravity-card">'
         f"<summary>How this page was made</summary>"
         f"<dl>{_items(rows)}{groups}</dl></details>"
     )
-    display(card, metadata=COMPLETE)
+    display(card, metadata=gate.record(shown))
 
 
 FEW_RUNS = 12

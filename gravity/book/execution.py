@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gravity.book.cards import COMPLETE
+from gravity.book import gate
 from gravity.book.parameters import fits
 
 
@@ -127,13 +127,7 @@ def execute(
             f"{notebook} failed: {error}\nWhat it had computed is in {draft}."
         ) from error
     executed = nbformat.read(draft, as_version=4)
-    outputs = [
-        entry
-        for cell in executed.cells
-        if cell.cell_type == "code"
-        for entry in cell.outputs
-    ]
-    if not outputs or not COMPLETE.items() <= outputs[-1].get("metadata", {}).items():
+    if gate.shown_runs(executed) is None:
         raise ChapterError(
             f"{notebook} ended before its last cell was complete. "
             f"What it had computed is in {draft}."
