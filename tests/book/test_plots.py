@@ -1,4 +1,4 @@
-"""`gravity.book.plots`: what is drawn, against formulas that the module doesn't use."""
+"""The figures: what is drawn, against formulas that no module of the book uses."""
 
 import itertools
 import math
