@@ -41,6 +41,7 @@ if PROFILE == "smoke":
     # Nor do runs of this scale belong among the others.
     os.environ.setdefault("GRAVITY_RUNS", f"{BUILD / 'runs'}{os.pathsep}book/results")
 
+from gravity.book import contents
 from gravity.evidence import studies
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import grid
@@ -58,19 +59,9 @@ JUPYTER_BOOK = f"{PYTHON} -c 'from jupyter_book.cli.main import main; main()'"
 os.environ["GRAVITY_RUNS"] = os.pathsep.join(map(str, STORE.roots))
 
 
-def pages(entry):
-    """The files of a table of contents, depth first."""
-    if isinstance(entry, list):
-        return [page for item in entry for page in pages(item)]
-    if isinstance(entry, dict):
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        return own + [page for item in entry.values() for page in pages(item)]
-    return []
-
-
 CHAPTERS = [
     page.removeprefix("notebooks/")
-    for page in pages(read_yaml("_toc.yml"))
+    for _, page in contents.pages("_toc.yml")
     if page.startswith("notebooks/")
 ]
 PAIRS = [

@@ -272,9 +272,7 @@ def _notebook(path: Path, source: str) -> Path:
 
     cells = [
         nbformat.v4.new_code_cell(source),
-        nbformat.v4.new_code_cell(
-            "from gravity.book import chapters; chapters.colophon()"
-        ),
+        nbformat.v4.new_code_cell("from gravity.book import cards; cards.colophon()"),
     ]
     # As every chapter does, it says what runs it.
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -271,18 +271,22 @@ def _torch(width: float, last: bool, threads: int) -> Callable[[int], float]:
     import torch
     from torch import nn
 
+    from gravity.experiments import models
+
     torch.set_num_threads(threads)
     layers: list[nn.Module] = []
-    channels = 3
-    for count, outputs in zip((2, 2, 3, 3, 3), (64, 128, 256, 512, 512), strict=True):
-        for _ in range(count):
-            scaled = max(1, round(outputs * width))
-            layers += [nn.Conv2d(channels, scaled, 3, padding=1), nn.ReLU(True)]
-            channels = scaled
-        layers.append(nn.MaxPool2d(2))
-    units = max(1, round(4096 * width))
-    layers += [nn.Flatten(), nn.Linear(channels, units), nn.ReLU(True)]
-    layers += [nn.Linear(units, units), nn.ReLU(True), nn.Linear(units, 10)]
+    for layer in models.vgg_layers("vgg16", channels=3, classes=10, width=width):
+        inputs, outputs = layer.shape[-2:]
+        if layer.side > 1:
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(True)]
+        else:
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(True)]
+        if layer.pooled:
+            layers.append(nn.MaxPool2d(2))
+            if layer.side == 2:
+                layers.append(nn.Flatten())
+    # The last layer gives logits.
+    layers.pop()
     order = torch.channels_last if last else torch.contiguous_format
     network = nn.Sequential(*layers).to(memory_format=order)
     optimizer = torch.optim.Adam(network.parameters(), fused=True)

@@ -20,21 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
+from gravity.experiments import models
 from gravity.experiments.environment import processor
-
-CONVOLUTIONS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
-DENSE = (4096, 4096, 10)
 
 
 def vgg16_shapes() -> Iterator[tuple[int, ...]]:
     """Give the shapes of VGG16's kernels and biases: Table 4 of the paper."""
-    channels = 3
-    for filters in CONVOLUTIONS:
-        yield from [(3, 3, channels, filters), (filters,)]
-        channels = filters
-    for units in DENSE:
-        yield from [(channels, units), (units,)]
-        channels = units
+    for shape in models.weight_shapes("vgg16", channels=3, classes=10, width=1.0):
+        yield from [shape, shape[-1:]]
 
 
 def arrays(scale: float, seed: int) -> list[np.ndarray]:

@@ -20,6 +20,8 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.annotations import Link
 from pypdf.generic import DictionaryObject, Fit
 
+from gravity.book import contents
+
 ROOT = Path(__file__).resolve().parents[1]
 PRINT = Path(__file__).with_name("print.css")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -58,17 +60,6 @@ LOST = """
 }
 """
 BODY = "font-family: sans-serif; font-size: 10pt"
-
-
-def contents(entry: object, depth: int = 0) -> list[tuple[int, str]]:
-    """Return the pages of a table of contents with their depth, in reading order."""
-    if isinstance(entry, list):
-        return [page for item in entry for page in contents(item, depth)]
-    if not isinstance(entry, dict):
-        return []
-    own = [(depth, entry[key]) for key in ("root", "file") if key in entry]
-    deeper = depth + ("file" in entry)
-    return own + [page for item in entry.values() for page in contents(item, deeper)]
 
 
 def printed(browser: Browser, path: Path) -> tuple[str, bytes]:
@@ -134,7 +125,8 @@ def make(folder: Path, output: Path, toc: list[tuple[int, str]]) -> None:
     Args:
         folder: the built book, with `index.html`.
         output: the PDF.
-        toc: the pages to print with their depth, as `contents` returns them.
+        toc: the pages to print with their depth, as `gravity.book.contents.pages`
+            returns them.
 
     Raises:
         FileNotFoundError: a page isn't in the folder.
@@ -225,8 +217,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the built book, with index.html")
     parser.add_argument("output", type=Path, help="the PDF to make")
     options = parser.parse_args()
-    toc = contents(yaml.safe_load((ROOT / "_toc.yml").read_text()))
-    make(options.folder, options.output, toc)
+    make(options.folder, options.output, contents.pages(ROOT / "_toc.yml"))
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@
 """
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from gravity.book import costs
+from gravity.book.prose import duration
 from gravity.experiments import environment, models
 from gravity.experiments.datasets import DATASETS
 from gravity.experiments.experiment import Experiment, grid
@@ -22,9 +22,6 @@ from gravity.experiments.runs import Run, RunStore
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", ROOT / "book/howto/profiles.md")
 BEGIN, END = "<!-- costs: python book/profile_costs.py -->", "<!-- end of costs -->"
-
-# Google's figures for a v5e chip: operations a second in bfloat16, bytes a second.
-TPU_OPERATIONS, TPU_BYTES = 197e12, 819e9
 
 
 def experiments(profile: str) -> list[Experiment]:
@@ -41,14 +38,6 @@ def experiments(profile: str) -> list[Experiment]:
     return runs
 
 
-def operations(run: Experiment) -> float:
-    """Return the floating-point operations of a run, with those on test images."""
-    spec = DATASETS[run.dataset]
-    each = models.operations(run.architecture, spec.shape, spec.classes, run.width)
-    train = run.train_size or spec.train_size
-    return run.epochs * each * (train + spec.test_size / 3)
-
-
 def rate(run: Experiment, stored: list[Run]) -> float:
     """Return the operations a second of the stored run that is most like `run`."""
     nearest = min(
@@ -61,7 +50,7 @@ def rate(run: Experiment, stored: list[Run]) -> float:
             two_cores(other),
         ),
     )
-    return operations(nearest.experiment) / two_cores(nearest)
+    return costs.operations(nearest.experiment) / two_cores(nearest)
 
 
 def weights(run: Experiment) -> int:
@@ -71,19 +60,6 @@ def weights(run: Experiment) -> int:
         run.architecture, spec.shape[-1], spec.classes, run.width
     )
     return 4 * sum(map(math.prod, shapes))
-
-
-def tpu_seconds(run: Experiment, steps: dict[str, Any]) -> float:
-    """Return the least time of a run of the paper's on a v5e chip."""
-    spec = DATASETS[run.dataset]
-    data = "mnist" if spec.shape[0] == 28 else "cifar10"
-    # One step was not compiled; Adam's differs from it by one tensor.
-    step = (
-        steps.get(f"{data}-{run.architecture}-{run.optimizer}")
-        or steps[f"{data}-{run.architecture}-adam"]
-    )
-    least = max(step["flops"] / TPU_OPERATIONS, step["bytes_accessed"] / TPU_BYTES)
-    return run.epochs * math.ceil(spec.train_size / run.batch_size) * least
 
 
 def two_cores(run: Run) -> float:
@@ -116,7 +92,7 @@ def pairs_table(store: RunStore) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def row(profile: str, store: RunStore, steps: dict[str, Any]) -> list[str]:
+def row(profile: str, store: RunStore) -> list[str]:
     """Return a profile's row of the table."""
     runs = experiments(profile)
     kept = [run for run in store if run.experiment.architecture in ("vgg16", "vgg19")]
@@ -124,7 +100,7 @@ def row(profile: str, store: RunStore, steps: dict[str, Any]) -> list[str]:
     seconds = sum(
         two_cores(stored)
         if (stored := store.find(run))
-        else operations(run) / rate(run, kept)
+        else costs.operations(run) / rate(run, kept)
         for run in runs
     )
     if profile == "smoke":
@@ -152,8 +128,12 @@ def row(profile: str, store: RunStore, steps: dict[str, Any]) -> list[str]:
     disk = max(2 * (1 + OPTIMIZERS[run.optimizer].slots) * weights(run) for run in runs)
     tpu = "–"
     if all(run.is_papers for run in runs):
-        hours = sum(tpu_seconds(run, steps) for run in runs) / 3600
-        tpu = f"at least {hours:.0f} h, a bound"
+        bounds = [
+            costs.run_bounds(run.dataset, run.architecture, run.optimizer, run.epochs)
+            for run in runs
+        ]
+        least = sum(bound.counted for bound in bounds)
+        tpu = f"at least {duration(least)}, a bound"
     return [
         f"`{profile}`",
         str(len(runs)),
@@ -171,23 +151,13 @@ def basis(found: int, runs: int) -> str:
     return f"{found} of {runs} runs measured" if found else "estimated"
 
 
-def duration(seconds: float) -> str:
-    """Return a time as a reader takes it in."""
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"
-
-
 def table() -> str:
     """Return the table as Markdown, with what it rests on below it."""
     store = RunStore(ROOT / "book/results")
-    steps = json.loads((ROOT / "gravity/book/tpu.json").read_text())["steps"]
     header = ["Profile", "Runs", "Time on two cores", "Memory", "Disk", "Time on a TPU"]
     lines = [header, ["---"] * len(header)]
     lines += [
-        row(name, store, steps)
+        row(name, store)
         for name in ("smoke", "quick", "fashion", "preview", "first_epoch", "paper")
     ]
     machines = sorted(

@@ -14,15 +14,15 @@ _ROOMS = {
         *("audit", "claims", "findings", "ledger"),
         *("published", "studies"),
     ),
-    "book": (
-        *("chapters", "costs", "dark", "execution", "explorer", "frameworks"),
-        *("peers", "plots"),
-    ),
+    "book": (*("costs", "dark", "execution", "explorer", "frameworks", "peers"),),
 }
 
 MOVED = {name: f"gravity.{room}.{name}" for room in _ROOMS for name in _ROOMS[room]} | {
     "comparison": "gravity.evidence.statistics",
     "evaluation": "gravity.evidence.statistics",
+    # Each of these two became several modules: the new name is the one with most of it.
+    "chapters": "gravity.book.tables",
+    "plots": "gravity.book.run_plots",
     "machine": "gravity.experiments.environment",
     "publication": "gravity.book.gate",
     "shared": "gravity._shared",

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from gravity.book import contents
 
 LINK = re.compile(r"\[([^\]]*)\]\(<?([^)>]*)>?\)")
 EQUATION = re.compile(r"\$\$\s*\((eq-[\w-]+)\)\s*$", re.MULTILINE)
@@ -35,17 +37,6 @@ class Chapter(NamedTuple):
     needs: tuple[str, ...]
 
 
-def pages(entry: object) -> Iterator[str]:
-    """Yield the names of a table of contents in reading order."""
-    if isinstance(entry, list):
-        for item in entry:
-            yield from pages(item)
-    if isinstance(entry, dict):
-        yield from (entry[key] for key in ("root", "file") if key in entry)
-        for item in entry.values():
-            yield from pages(item)
-
-
 def read(root: Path) -> dict[str, Chapter]:
     """Return the chapters of a book by their names, in reading order.
 
@@ -58,7 +49,7 @@ def read(root: Path) -> dict[str, Chapter]:
         ValueError: a chapter needs one that needs it in turn, or one that isn't before
             it in the table of contents.
     """
-    names = list(pages(yaml.safe_load((root / "_toc.yml").read_text("utf-8"))))
+    names = [name for _, name in contents.pages(root / "_toc.yml")]
     pairs = yaml.safe_load((root / PAIRS).read_text("utf-8"))
     first, *others = (name for name in names if os.path.basename(name) in pairs)
     texts = {name: _prose(root, name) for name in names if name not in others}

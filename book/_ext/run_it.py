@@ -5,7 +5,6 @@ from what papermill noted when it executed them.
 """
 
 import functools
-import json
 import math
 import os
 import re
@@ -17,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from gravity.book import execution, gate
-from gravity.experiments import datasets
-from gravity.experiments.paper import PAPER_LEARNING_RATES
+from gravity.book import contents, costs, execution, gate
+from gravity.book.prose import duration
+from gravity.experiments.paper import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS
 
 TPU = "notebooks/benchmark/tpu"
-"""The chapter that bounds what a TPU needs, and has its figures as parameters."""
+"""The chapter that explains `gravity.book.costs.run_bounds`."""
 
 SOLUTION = "# @title Solution"
 """How a cell begins that solves an exercise; Colab shows it as the cell's title."""
@@ -41,50 +39,24 @@ class Execution:
     title: str
     started: datetime | None
     seconds: float | None
-    runs: list[dict[str, Any]]
+    runs: list[gate.ShownRun]
 
     @classmethod
     def read(cls, path: Path) -> "Execution":
         notebook = nbformat.read(path, as_version=4)
         noted = notebook.metadata.get("papermill", {})
         started = noted.get("start_time")
-        outputs = [
-            output.data["text/html"]
-            for cell in notebook.cells
-            for output in cell.get("outputs", ())
-            if "text/html" in output.get("data", {})
-        ]
         return cls(
             title=notebook.cells[0].source.splitlines()[0].removeprefix("# "),
             started=started and datetime.fromisoformat(started),
             seconds=noted.get("duration"),
-            # The card is a chapter's last output.
-            runs=gate.shown_runs(outputs[-1] if outputs else "") or [],
+            runs=gate.shown_runs(notebook) or [],
         )
 
     @property
     def training(self) -> float:
         """How long the runs that the page shows were trained, in seconds."""
-        return sum(run["seconds"] for run in self.runs)
-
-
-def pages(entry: Any) -> list[str]:
-    """Return the files of a table of contents, in the book's order."""
-    if isinstance(entry, list):
-        return [page for item in entry for page in pages(item)]
-    if isinstance(entry, dict):
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        return own + [page for item in entry.values() for page in pages(item)]
-    return []
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit in which one would say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+        return sum(run.seconds for run in self.runs)
 
 
 def colab_address(app: Sphinx, page: str) -> str:
@@ -152,46 +124,18 @@ def times(app: Sphinx, page: str, made: Execution) -> str:
             "that it shows, which are stored"
         )
     dataset, _, architecture = Path(page).name.rpartition("_")
-    bound = paper_minutes_on_tpu(app.srcdir, dataset, architecture)
-    if bound:
+    if (dataset, architecture) in PAPER_LEARNING_RATES:
+        bound = sum(
+            costs.run_bounds(dataset, architecture, optimizer).counted
+            for optimizer in PAPER_OPTIMIZERS
+        )
         text += (
-            f". At the paper's scale, its three runs take {bound:.0f} min or more on "
+            f". At the paper's scale, its three runs take {duration(bound)} or more on "
             f"one TPU v5e chip, by [this bound](<{relative(TPU, page)}.ipynb>)"
         )
     elif not made.runs:
         text += ". It trains no network on a dataset, so a TPU would not shorten that"
     return f"{text}."
-
-
-def paper_minutes_on_tpu(
-    source: str | os.PathLike[str], dataset: str, architecture: str
-) -> float | None:
-    """Return the least time of a pair's three runs, with the TPU chapter's figures.
-
-    It is what the chapter calls the time with all counted bytes, and `None` for what
-    isn't one of the paper's pairs.
-    """
-    chapter = Path(source, f"{TPU}.ipynb")
-    if (dataset, architecture) not in PAPER_LEARNING_RATES or not chapter.exists():
-        return None
-    chip = {
-        name: float(entry["default"])
-        for name, entry in execution.parameters(chapter).items()
-    }
-    compiled = json.loads(Path(execution.__file__).with_name("tpu.json").read_text())
-    seconds = 0.0
-    for optimizer in ("gravity", "adam", "rmsprop"):
-        step = compiled["steps"][f"cifar10-{architecture}-{optimizer}"]
-        steps = datasets.OFFICIAL_DATASETS[dataset].train_size // step["batch_size"]
-        seconds += (
-            100
-            * steps
-            * max(
-                step["flops"] / chip["OPERATIONS_PER_SECOND"],
-                step["bytes_accessed"] / chip["BYTES_PER_SECOND"],
-            )
-        )
-    return seconds / 60
 
 
 def relative(page: str, start: str) -> str:
@@ -236,16 +180,14 @@ class Executions(SphinxDirective):
         total = 0.0
         # Several pages may show a run, which was trained once.
         trained: dict[str, float] = {}
-        for page in pages(
-            yaml.safe_load(Path(self.env.srcdir, "_toc.yml").read_text())
-        ):
+        for _, page in contents.pages(Path(self.env.srcdir, "_toc.yml")):
             path = Path(self.env.srcdir, f"{page}.ipynb")
             if not path.exists():
                 continue
             self.env.note_dependency(str(path))
             made = Execution.read(path)
             total += made.seconds or 0
-            trained |= {run["run_id"]: run["seconds"] for run in made.runs}
+            trained |= {run.run_id: run.seconds for run in made.runs}
             lines.append(self.row(page, made))
         lines.append(
             f"| **Together** | | {duration(total)} | {len(trained)} | "
@@ -260,7 +202,7 @@ class Executions(SphinxDirective):
         when = f"{made.started:%Y-%m-%d %H:%M}" if made.started else "not executed"
         took = duration(made.seconds or math.nan) if made.seconds else ""
         training = duration(made.training) if made.runs else ""
-        scales = ", ".join(sorted({run["scale"] for run in made.runs}))
+        scales = ", ".join(sorted({run.scale for run in made.runs}))
         return (
             f"| {link} | {when} | {took} | {len(made.runs) or ''} | {training} | "
             f"{scales} |"

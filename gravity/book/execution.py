@@ -11,7 +11,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from gravity.book.chapters import COMPLETE, fits
+from gravity.book import gate
+from gravity.book.parameters import fits
 
 
 class ChapterError(RuntimeError):
@@ -209,12 +210,11 @@ def execute(
         log.setLevel(level)
     executed = nbformat.read(draft, as_version=4)
     cells = [cell for cell in executed.cells if "outputs" in cell]
-    outputs = [entry for cell in cells for entry in cell.outputs]
-    if not outputs or not COMPLETE.items() <= outputs[-1].get("metadata", {}).items():
+    if gate.shown_runs(executed) is None:
         if all(cell.metadata.papermill.status == "completed" for cell in cells):
             reason = (
                 "ran to its end, but doesn't end as a chapter does, with "
-                "`chapters.colophon()`"
+                "`cards.colophon()`"
             )
         else:
             reason = "ended before its last cell was complete"

@@ -1,12 +1,9 @@
 """What may be published: pages whose results are more than a proof that they run."""
 
-import html
-import json
 import os
-from collections.abc import Iterable
-from html.parser import HTMLParser
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gravity.experiments.runs import Run
 
@@ -18,54 +15,59 @@ class PublicationError(RuntimeError):
     """A page must not be published."""
 
 
-def attribute(runs: Iterable[Run]) -> str:
-    """Return the attribute in which a page's card says which runs it shows.
+class ShownRun(NamedTuple):
+    """A run that a page shows.
 
-    It is read again by `shown_runs`: by the page that lists all executions, and by the
-    gate that keeps results of a smoke run out of the published book.
+    Attributes:
+        run_id: its name.
+        scale: the run's, a key of `gravity.book.cards.SCALES`.
+        seconds: how long its training took.
     """
-    record = [
-        {
-            "run_id": run.experiment.run_id,
-            "scale": run.experiment.scale,
-            "seconds": round(run.provenance.get("seconds", 0), 1),
-        }
+
+    run_id: str
+    scale: str
+    seconds: float
+
+
+def record(runs: Iterable[Run]) -> dict[str, Any]:
+    """Return the metadata of a chapter's last output, which says what it shows.
+
+    A chapter that has it ran to its end. `shown_runs` reads it, for whoever executes
+    chapters, for the page that lists all executions, and for `check`.
+    """
+    shown = [
+        ShownRun(
+            run.experiment.run_id,
+            run.experiment.scale,
+            round(run.provenance.get("seconds", 0), 1),
+        )
         for run in runs
     ]
-    return f'data-runs="{html.escape(json.dumps(record))}"'
+    return {"gravity": {"runs": [run._asdict() for run in shown]}}
 
 
-def shown_runs(text: str) -> list[dict[str, Any]] | None:
-    """Return the runs that a page or a cell's output says it shows.
+def shown_runs(notebook: Mapping[str, Any]) -> list[ShownRun] | None:
+    """Return the runs that an executed chapter says it shows.
 
     Args:
-        text: HTML with a card as `gravity.book.chapters.colophon` writes it.
+        notebook: as `nbformat` reads it.
 
     Returns:
-        For each run a dictionary with `run_id`, `scale` and `seconds`, how long its
-        training took. `None` if there is no such card.
+        The runs, or `None` if the chapter wasn't executed to its end.
     """
-    cards = _Cards()
-    cards.feed(text)
-    return cards.runs
-
-
-class _Cards(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.runs: list[dict[str, Any]] | None = None
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        record = dict(attrs).get("data-runs")
-        if record is not None:
-            self.runs = [*(self.runs or []), *json.loads(record)]
+    outputs = [
+        output for cell in notebook["cells"] for output in cell.get("outputs", ())
+    ]
+    said = outputs[-1].get("metadata", {}).get("gravity") if outputs else None
+    return None if said is None else [ShownRun(**run) for run in said["runs"]]
 
 
 def check(folder: str | os.PathLike[str]) -> int:
     """Make sure that a built book may be published.
 
     Args:
-        folder: the built book, the folder with `index.html`.
+        folder: the built book, the folder with `index.html`. Beside its pages it has
+            their executed notebooks, in `_sources`.
 
     Returns:
         The number of executed pages in it.
@@ -73,9 +75,10 @@ def check(folder: str | os.PathLike[str]) -> int:
     Raises:
         ValueError: the folder holds no built book.
         PublicationError: a page shows runs of smoke scale or on generated data, or it
-            has no card, so that it wasn't executed to its end. All such pages are
-            named.
+            wasn't executed to its end. All such pages are named.
     """
+    import nbformat
+
     folder = Path(folder)
     pages = sorted(folder.glob("notebooks/**/*.html"))
     if not (folder / "index.html").is_file() or not pages:
@@ -85,16 +88,18 @@ def check(folder: str | os.PathLike[str]) -> int:
         )
     problems = []
     for page in pages:
-        runs = shown_runs(page.read_text(encoding="utf-8"))
-        refused = [run for run in runs or () if run["scale"] in REFUSED]
         name = page.relative_to(folder)
+        source = folder / "_sources" / name.with_suffix(".ipynb")
+        executed = source.exists() and nbformat.read(source, as_version=4)
+        runs = shown_runs(executed) if executed else None
+        refused = [run for run in runs or () if run.scale in REFUSED]
         if runs is None:
             problems.append(f"{name} wasn't executed to its end")
         elif refused:
-            scales = " and ".join(sorted({run["scale"] for run in refused}))
+            scales = " and ".join(sorted({run.scale for run in refused}))
             problems.append(
                 f"{name} shows {len(refused)} runs of {scales} scale, "
-                f"as {refused[0]['run_id']}"
+                f"as {refused[0].run_id}"
             )
     if problems:
         raise PublicationError("not to be published:\n" + "\n".join(problems))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gravity.book import chapters
+from gravity.book import prose
 from gravity.evidence.judgement import judge_authors, judge_ours
 from gravity.evidence.ledger import Entry
 from gravity.evidence.published import Key, Published
@@ -39,7 +39,7 @@ def table(
             "–" if ours is None else _cell(ours),
         )
         rows.append(f"| {' | '.join(cells)} |")
-    return chapters.say("\n".join(rows))
+    return prose.say("\n".join(rows))
 
 
 def _kind(label: str) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 from gravity.evidence.verdicts import Answer, Measured, Verdict, agreed
 from gravity.experiments import models, optimizers
-from gravity.experiments.datasets import DATASETS
-from gravity.experiments.runs import History, Run
+from gravity.experiments.runs import History
 
 Histories = Mapping[str, History]
 """One history for each optimizer, all of one seed."""
@@ -87,24 +86,6 @@ def reached(history: History, metric: str, target: float) -> float:
         if value <= target if metric.endswith("loss") else value >= target:
             return epoch
     return math.inf
-
-
-def plateau(dataset: str) -> float:
-    """Return the loss below which a network has left guessing behind, 0.9 ln C.
-
-    Args:
-        dataset: a key of `gravity.experiments.datasets.DATASETS`, with C classes.
-    """
-    return 0.9 * math.log(DATASETS[dataset].classes)
-
-
-def plateau_left(run: Run) -> int | None:
-    """Return the first epoch whose training loss is below `plateau`, if any."""
-    threshold = plateau(run.experiment.dataset)
-    for epoch, loss in enumerate(run.history["loss"], start=1):
-        if loss < threshold:
-            return epoch
-    return None
 
 
 def _number(value: float, metric: str) -> str:

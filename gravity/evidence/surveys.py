@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from gravity.evidence.claims import PAIRS, Claim, pair_title
+from gravity.evidence.learning import plateau
 from gravity.evidence.published import Key, Pair
 from gravity.evidence.rules import (
     LEARNT,
@@ -16,7 +17,6 @@ from gravity.evidence.rules import (
     best,
     faster,
     oscillation,
-    plateau,
 )
 from gravity.evidence.verdicts import Answer, Verdict, decided, in_most, over_seeds
 from gravity.experiments.models import TITLES

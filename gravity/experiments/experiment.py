@@ -315,3 +315,35 @@ def grid(
         for optimizer in optimizers
         for seed in seeds
     ]
+
+
+def tries(
+    dataset: str,
+    architecture: str,
+    values: Mapping[str, Iterable[Argument]],
+    argument: str = "learning_rate",
+    **shared: Any,
+) -> list[Experiment]:
+    """Return experiments that differ in their optimizer and in one of its arguments.
+
+    Args:
+        dataset, architecture: as in `grid`.
+        values: for each optimizer the values to try.
+        argument: the argument that has them. Defaults to the learning rate.
+        shared: everything else that `grid` takes, such as `seeds`.
+
+    Raises:
+        ValueError: as `grid`.
+    """
+    return [
+        one
+        for optimizer, each in values.items()
+        for value in each
+        for one in grid(
+            dataset,
+            architecture,
+            optimizers=[optimizer],
+            arguments={optimizer: {argument: value}},
+            **shared,
+        )
+    ]

@@ -1,8 +1,8 @@
 """VGG16 and VGG19 as the paper trains them (Table 4), and a small Transformer."""
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from gravity.experiments import checks
 
@@ -103,32 +103,66 @@ def build(
         "initial_weights", initial_weights, ("glorot",) if text else _INITIALIZERS
     )
 
-    def scaled(size: int) -> int:
-        return max(1, round(size * width))
-
     if text:
-        return _transformer(input_shape[0], classes, scaled(_FEATURES))
+        features = max(1, round(_FEATURES * width))
+        return _transformer(input_shape[0], classes, features)
     initializer = _INITIALIZERS[initial_weights]
     inputs = x = keras.Input(input_shape)
     if input_shape[:2] != (_SIDE, _SIDE):
         x = layers.Resizing(_SIDE, _SIDE, interpolation="bilinear")(x)
-    for convolutions, channels in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
-        for _ in range(convolutions):
-            x = layers.Conv2D(
-                scaled(channels),
-                3,
-                padding="same",
-                activation="relu",
-                kernel_initializer=initializer,
-            )(x)
-        x = layers.MaxPooling2D()(x)
-    x = layers.Flatten()(x)
-    for _ in range(2):
-        x = layers.Dense(
-            scaled(_UNITS), activation="relu", kernel_initializer=initializer
-        )(x)
-    outputs = layers.Dense(classes, kernel_initializer=initializer)(x)
+    *hidden, last = vgg_layers(architecture, input_shape[-1], classes, width)
+    for layer in hidden:
+        options = {"activation": "relu", "kernel_initializer": initializer}
+        if layer.side > 1:
+            x = layers.Conv2D(layer.shape[-1], 3, padding="same", **options)(x)
+        else:
+            x = layers.Dense(layer.shape[-1], **options)(x)
+        if layer.pooled:
+            x = layers.MaxPooling2D()(x)
+            if layer.side == 2:
+                x = layers.Flatten()(x)
+    outputs = layers.Dense(last.shape[-1], kernel_initializer=initializer)(x)
     return keras.Model(inputs, outputs, name=architecture)
+
+
+class Layer(NamedTuple):
+    """A layer of a VGG that has weights.
+
+    Attributes:
+        shape: of its weights: height and width of a convolution's kernel, inputs and
+            outputs; of a dense layer's inputs and outputs.
+        side: of the square of positions that a convolution is computed at; 1 for a
+            dense layer.
+        pooled: whether pooling follows, which halves the side.
+    """
+
+    shape: tuple[int, ...]
+    side: int
+    pooled: bool = False
+
+
+def vgg_layers(
+    architecture: str, channels: int, classes: int, width: float
+) -> Iterator[Layer]:
+    """Yield the layers of Table 4 that have weights, from the image to the logits.
+
+    Args:
+        architecture: `vgg16` or `vgg19`.
+        channels: of an image.
+        classes, width: as in `build`.
+    """
+    side = _SIDE
+    for convolutions, size in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
+        outputs = max(1, round(size * width))
+        for number in range(1, convolutions + 1):
+            shape = (3, 3, channels, outputs)
+            yield Layer(shape, side, pooled=number == convolutions)
+            channels = outputs
+        side //= 2
+    units = max(1, round(_UNITS * width))
+    for outputs in (units, units, classes):
+        yield Layer((channels, outputs), side)
+        channels = outputs
 
 
 def operations(
@@ -144,16 +178,8 @@ def operations(
         architecture: `vgg16` or `vgg19`.
         input_shape, classes, width: as in `build`.
     """
-    side, count = _SIDE, 0
-    *kernels, first, second, last = weight_shapes(
-        architecture, input_shape[-1], classes, width
-    )
-    for convolutions in _BLOCKS[architecture]:
-        for _ in range(convolutions):
-            count += side * side * math.prod(kernels.pop(0))
-        side //= 2
-    count += sum(map(math.prod, (first, second, last)))
-    return 3 * 2 * count
+    layers = vgg_layers(architecture, input_shape[-1], classes, width)
+    return sum(3 * 2 * layer.side**2 * math.prod(layer.shape) for layer in layers)
 
 
 def weight_shapes(
@@ -166,14 +192,7 @@ def weight_shapes(
         channels: of an image.
         classes, width: as in `build`.
     """
-    shapes: list[tuple[int, ...]] = []
-    for convolutions, size in zip(_BLOCKS[architecture], _CHANNELS, strict=True):
-        outputs = max(1, round(size * width))
-        for _ in range(convolutions):
-            shapes.append((3, 3, channels, outputs))
-            channels = outputs
-    units = max(1, round(_UNITS * width))
-    return [*shapes, (channels, units), (units, units), (units, classes)]
+    return [layer.shape for layer in vgg_layers(architecture, channels, classes, width)]
 
 
 def takes_text(architecture: str) -> bool:

@@ -179,7 +179,7 @@ def test_source_notebook_is_clean_and_its_cells_short(path):
     assert lengths[-1] <= 30
     assert lengths[len(lengths) // 2] <= 10
     assert notebook.cells[0].source.startswith("# ")
-    assert "chapters.colophon(" in code[-1].source
+    assert "cards.colophon(" in code[-1].source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -194,9 +194,7 @@ def test_card_names_the_runs_that_a_chapter_reads(path):
 def test_every_figure_says_what_is_to_be_seen():
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "code" and "plots." in cell.source.replace(
-                "plots.set_style", ""
-            ):
+            if cell.cell_type == "code" and "plots." in cell.source:
                 options = cell.metadata["mystnb"]
                 assert len(options["image"]["alt"]) > 20, path
                 assert options["figure"]["caption"], path

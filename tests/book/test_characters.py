@@ -7,8 +7,8 @@ import nbformat
 import numpy as np
 import pytest
 
-from gravity.book import chapters
-from gravity.evidence import statistics
+from gravity.book import cards
+from gravity.evidence import learning, statistics
 from gravity.experiments import datasets, training
 from gravity.experiments.experiment import Experiment, grid
 from gravity.experiments.optimizers import OPTIMIZERS
@@ -63,7 +63,7 @@ def test_all_runs_of_the_study_are_stored(parameters):
         assert None not in tries, optimizer
         losses = np.array([run.history["loss"][-1] for run in tries])
         best = rates[np.nanargmin(losses)]
-        (chosen,) = chapters.best_runs(tries).values()
+        (chosen,) = learning.best_runs(tries).values()
         assert chosen.experiment.arguments["learning_rate"] == best
         runs = store.find_all(planned(parameters, optimizer, best, seeds))
         assert len(runs) == len(seeds), optimizer
@@ -109,7 +109,7 @@ def test_run_on_text_says_so(tmp_path):
         dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), [1.0] * 3),
         {},
     )
-    card = chapters.run_card([run]).data
+    card = cards.run_card([run]).data
     assert "32 of 5,000 training sequences of 64 characters" in card
     assert "Transformer, width 0.125" in card
     assert "SGD with momentum" in card

@@ -15,7 +15,6 @@ import pytest
 import yaml
 from make_datasets import write as write_datasets
 
-from gravity.book import chapters
 from gravity.experiments import runs
 from gravity.experiments.checkpoints import Checkpoints, Progress
 from gravity.experiments.experiment import Experiment
@@ -149,7 +148,7 @@ def run_chapter(place, python, chapter, absent=(), **settings):
         if cell.cell_type == "code"
         for output in cell.outputs
     ]
-    assert outputs[-1].metadata == chapters.COMPLETE
+    assert "runs" in outputs[-1].metadata["gravity"]
     return outputs
 
 

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from gravity.book import dark, plots
+from gravity.book import dark, derivation_plots, style
 
 SVG = "{http://www.w3.org/2000/svg}"
 GROUND = (0x12,) * 3
@@ -50,7 +50,7 @@ def test_contrast_is_that_of_wcag():
     assert dark.contrast((255, 0, 0), (255, 255, 255)) == pytest.approx(4.0, abs=0.005)
 
 
-@pytest.mark.parametrize("light", sorted({*plots.COLORS, "#0000ff", "#400000"}))
+@pytest.mark.parametrize("light", sorted({*style.COLORS, "#0000ff", "#400000"}))
 def test_every_colour_is_seen_on_the_dark_ground_and_keeps_its_hue(light):
     parts = tuple(bytes.fromhex(dark.color(light)[1:]))
     assert dark.contrast(parts, GROUND) >= 4.5
@@ -64,8 +64,8 @@ def test_every_colour_is_seen_on_the_dark_ground_and_keeps_its_hue(light):
 
 def test_text_is_light_and_the_figures_ground_is_gone():
     with mpl.rc_context():
-        plots.set_style()
-        light = drawn(plots.inclined_plane(0.75))
+        style.use()
+        light = drawn(derivation_plots.inclined_plane(0.75))
     twin = dark.twin(light)
     (patch,) = named(twin, "patch_1")[:1]
     assert patch.find(f"{SVG}path").get("style") == "fill: none"
@@ -76,7 +76,7 @@ def test_text_is_light_and_the_figures_ground_is_gone():
 
 def test_darker_stays_higher_and_the_white_dot_white():
     path = np.array([[-1.0, 0.2], [-0.5, 0.1]])
-    light = drawn(plots.valley((1.0, 9.0), {"A": path}))
+    light = drawn(derivation_plots.valley((1.0, 9.0), {"A": path}))
     twin = dark.twin(light)
 
     def levels(svg):

@@ -20,7 +20,7 @@ import pytest
 import sympy as sp
 
 from gravity import Gravity, kinematics
-from gravity.book import plots
+from gravity.book import derivation_plots
 from gravity.experiments import experiment, models, runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -393,7 +393,7 @@ def scene():
 
 def test_trajectories_show_paths_and_losses(scene):
     loss, paths, *_ = scene
-    left, right = plots.trajectories(*scene).axes
+    left, right = derivation_plots.trajectories(*scene).axes
     shown = {line.get_label(): line.get_xydata() for line in left.lines}
     for title, path in paths.items():
         np.testing.assert_allclose(shown[title], path)
@@ -407,7 +407,7 @@ def test_a_path_and_its_loss_have_one_pattern_of_dashes(scene):
     loss, paths, minimum, window = scene
     five = {str(number): path for number, path in enumerate([*paths.values()] * 2)}
     five["4"] = paths["Gravity"]
-    left, right = plots.trajectories(loss, five, minimum, window).axes
+    left, right = derivation_plots.trajectories(loss, five, minimum, window).axes
     patterns = [line._unscaled_dash_pattern for line in left.lines[:5]]
     assert patterns == [line._unscaled_dash_pattern for line in right.lines]
     assert len(set(map(str, patterns))) == 5
@@ -415,7 +415,7 @@ def test_a_path_and_its_loss_have_one_pattern_of_dashes(scene):
 
 def test_race_has_every_update_and_needs_no_network(scene):
     open_before = plt.get_fignums()
-    text = plots.race(*scene, alt='Two "dots" race.', frames=4).data
+    text = derivation_plots.race(*scene, alt='Two "dots" race.', frames=4).data
     assert plt.get_fignums() == open_before
     assert 'aria-label="Two &quot;dots&quot; race."' in text
     loads = r"(?:src|href)\s*=\s*[\"']?(?:https?:)?//"

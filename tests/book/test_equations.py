@@ -10,6 +10,8 @@ import nbformat
 import pytest
 import yaml
 
+from gravity.book import contents
+
 ROOT = Path(__file__).resolve().parents[2]
 ITEMS = yaml.safe_load((ROOT / "book/equations.yaml").read_text(encoding="utf-8"))
 
@@ -44,19 +46,9 @@ def headings(path):
     ]
 
 
-def files(entry):
-    """The pages of a table of contents."""
-    if isinstance(entry, list):
-        return [page for item in entry for page in files(item)]
-    if isinstance(entry, dict):
-        own = [entry[key] for key in ("root", "file") if key in entry]
-        return own + [page for item in entry.values() for page in files(item)]
-    return []
-
-
 PAGES = [
     path
-    for name in files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    for _, name in contents.pages(ROOT / "_toc.yml")
     for path in ROOT.glob(f"{name}.*")
 ]
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import browser
+import nbformat
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 
 from gravity.__main__ import _parser
-from gravity.book import execution, gate
+from gravity.book import execution, gate, prose
 
 ROOT = Path(__file__).resolve().parents[2]
 
-import run_it  # noqa: E402
 
 # Prose, a front page with a picture, figures and tables, sliders, generated lists.
 TYPICAL = (
@@ -529,14 +529,14 @@ def test_list_of_executions_has_every_chapter(built):
     # A run that several pages show was trained once.
     shown = [
         run
-        for path in (built / "html/notebooks").rglob("*.html")
-        for run in gate.shown_runs(path.read_text(encoding="utf-8"))
+        for path in (built / "source/notebooks").rglob("*.ipynb")
+        for run in gate.shown_runs(nbformat.read(path, as_version=4))
     ]
-    trained = {run["run_id"]: run["seconds"] for run in shown}
+    trained = {run.run_id: run.seconds for run in shown}
     assert len(trained) < len(shown)
     (last,) = re.findall(r"<tr[^>]*>(?:(?!<tr).)*Together.*?</tr>", text, re.DOTALL)
     cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>.*?</td>", last)]
-    assert cells[3:5] == [str(len(trained)), run_it.duration(sum(trained.values()))]
+    assert cells[3:5] == [str(len(trained)), prose.duration(sum(trained.values()))]
 
 
 def test_book_of_smoke_runs_does_not_pass_the_gate(built):

@@ -10,10 +10,9 @@ import make_pdf
 import numpy as np
 import pypdfium2
 import pytest
-import yaml
 from pypdf import PdfReader
 
-from gravity.book import execution
+from gravity.book import contents, execution
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,7 +146,7 @@ def test_widest_picture_can_be_printed(built, tmp_path):
 
 @pytest.mark.slow
 def test_whole_book_can_be_printed(built, tmp_path):
-    toc = make_pdf.contents(yaml.safe_load((ROOT / "_toc.yml").read_text()))
+    toc = contents.pages(ROOT / "_toc.yml")
     assert len(toc) > 50
     make_pdf.make(built / "html", tmp_path / "book.pdf", toc)
     reader = PdfReader(tmp_path / "book.pdf")

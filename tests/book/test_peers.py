@@ -228,5 +228,5 @@ def test_chapter_has_every_optimizer_with_equation_code_and_comparison():
     text = "\n".join(cell.source for cell in cells)
     for number, name in enumerate(CASES, start=1):
         assert text.count(f"$$ (eq-b7-{number})\n") == 1
-        assert f"chapters.code_of(peers.{name})" in text
+        assert f"prose.code_of(peers.{name})" in text
         assert f'"{name}": makers.' in text

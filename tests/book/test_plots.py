@@ -1,4 +1,4 @@
-"""`gravity.book.plots`: what is drawn, against formulas that the module doesn't use."""
+"""The figures: what is drawn, against formulas that no module of the book uses."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from gravity.book import plots
+from gravity.book import derivation_plots, run_plots, style
 from gravity.evidence.findings import Finding
 from gravity.evidence.first_epochs import MISLABELLED, Labels, Pair
 from gravity.experiments.experiment import grid
@@ -32,7 +32,7 @@ GRADIENTS = np.linspace(-6, 6, 241)
 @pytest.fixture(autouse=True)
 def _style():
     with mpl.rc_context():
-        plots.set_style()
+        style.use()
         yield
     plt.close("all")
 
@@ -81,7 +81,7 @@ def test_pairs_are_rows_and_optimizers_markers():
         for column, name in enumerate(("gravity", "adam"))
     }
     other = {key: -value for key, value in values.items()}
-    figure = plots.by_pair({"One": values, "Other": other}, line=3.0)
+    figure = run_plots.by_pair({"One": values, "Other": other}, line=3.0)
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["MNIST × VGG16", "CIFAR-10 × VGG19"]
     assert figure.axes[0].yaxis_inverted()
@@ -94,17 +94,17 @@ def test_pairs_are_rows_and_optimizers_markers():
             np.testing.assert_array_equal(drawn, expected)
         assert points["Gravity"].get_marker() != points["Adam"].get_marker()
         np.testing.assert_array_equal(axis.lines[2].get_xdata(), [3, 3])
-    assert plots.by_pair({"One": values}, log=True).axes[0].get_xscale() == "log"
+    assert run_plots.by_pair({"One": values}, log=True).axes[0].get_xscale() == "log"
 
 
 def test_no_numbers_are_said_to_be_none():
-    (axis,) = plots.by_pair({"One": {}}).axes
+    (axis,) = run_plots.by_pair({"One": {}}).axes
     assert axis.texts[0].get_text() == "The authors' runs: none here"
 
 
 @pytest.mark.parametrize("slope", [0.75, 2.0, -1.5])
 def test_fig_1_shows_plane_axes_and_accelerations(slope):
-    figure = plots.inclined_plane(slope)
+    figure = derivation_plots.inclined_plane(slope)
     (axis,) = figure.axes
     drawn = {name: tip - tail for name, (tail, tip) in arrows(figure).items()}
     assert set(drawn) == {"W", "L", "x", "y", "a_L", "a_x"}
@@ -129,7 +129,7 @@ def test_fig_1_shows_plane_axes_and_accelerations(slope):
 
 @pytest.mark.parametrize("slope", [0.75, -1.5])
 def test_fig_1_shows_the_angle_and_a_ball_that_touches_the_plane(slope):
-    figure = plots.inclined_plane(slope)
+    figure = derivation_plots.inclined_plane(slope)
     (axis,) = figure.axes
     (arc,) = (p for p in axis.patches if isinstance(p, mpl.patches.Arc))
     low, high = sorted([0.0, math.degrees(math.atan(slope))])
@@ -142,13 +142,17 @@ def test_fig_1_shows_the_angle_and_a_ball_that_touches_the_plane(slope):
 
 
 def test_fig_2_shows_gradient_descent_as_a_straight_line():
-    ((label, line),) = curves(plots.step_functions(GRADIENTS, descent=[0.1])).items()
+    ((label, line),) = curves(
+        derivation_plots.step_functions(GRADIENTS, descent=[0.1])
+    ).items()
     assert label == "Gradient descent, $l$ = 0.1"
     np.testing.assert_allclose(line, np.column_stack([GRADIENTS, -GRADIENTS / 10]))
 
 
 def test_fig_3_shows_gravity_beside_gradient_descent():
-    figure = plots.step_functions(GRADIENTS, gravity=[(0.1, 1.0)], descent=[0.1])
+    figure = derivation_plots.step_functions(
+        GRADIENTS, gravity=[(0.1, 1.0)], descent=[0.1]
+    )
     drawn = curves(figure)
     assert list(drawn) == ["Gravity, $l$ = 0.1", "Gradient descent, $l$ = 0.1"]
     bent, straight = drawn.values()
@@ -160,7 +164,7 @@ def test_fig_3_shows_gravity_beside_gradient_descent():
 
 
 def test_fig_4_shows_the_longest_step_at_one_gradient_for_both_learning_rates():
-    figure = plots.step_functions(
+    figure = derivation_plots.step_functions(
         GRADIENTS, gravity=[(0.1, 1.0), (0.25, 1.0)], descent=[0.1, 0.25]
     )
     drawn = curves(figure)
@@ -176,7 +180,7 @@ def test_fig_4_shows_the_longest_step_at_one_gradient_for_both_learning_rates():
 
 
 def test_fig_5_shows_the_longest_step_at_each_max_step_gradient():
-    figure = plots.step_functions(
+    figure = derivation_plots.step_functions(
         GRADIENTS, gravity=[(0.1, 1.25), (0.1, 2.0)], descent=[0.1]
     )
     drawn = curves(figure)
@@ -188,7 +192,7 @@ def test_fig_5_shows_the_longest_step_at_each_max_step_gradient():
 
 
 def test_step_functions_can_be_told_apart_without_colour():
-    figure = plots.step_functions(
+    figure = derivation_plots.step_functions(
         GRADIENTS, gravity=[(0.1, m) for m in (0.5, 1.0, 2.0, 4.0)], descent=[0.1, 0.2]
     )
     (axis,) = figure.axes
@@ -205,7 +209,7 @@ def test_fig_6_shows_the_valley_and_the_paths():
     steps = np.arange(13)[:, None]
     runaway = (1 - rate * np.array(curvatures)) ** steps * [-1.6, 0.35]
     still = np.tile([-0.5, 0.1], (13, 1))
-    figure = plots.valley(curvatures, {"Runaway": runaway, "Still": still})
+    figure = derivation_plots.valley(curvatures, {"Runaway": runaway, "Still": still})
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["Runaway", "Still"]
     for axis, path in zip(figure.axes, (runaway, still), strict=True):
         line, start, minimum = axis.lines
@@ -228,12 +232,16 @@ def test_fig_6_shows_the_valley_and_the_paths():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: plots.inclined_plane(0.75),
-        lambda: plots.step_functions(GRADIENTS, gravity=[(0.1, 2.0)], descent=[0.1]),
-        lambda: plots.valley((1.0, 9.0), {"A": np.ones((3, 2)), "B": np.ones((2, 2))}),
-        lambda: plots.compared_curves(AUTHORS, []),
-        lambda: plots.first_epochs(FIRST),
-        lambda: plots.label_losses(Labels((2.9,), [(2.8, 3.0)], 4.4), "Gravity"),
+        lambda: derivation_plots.inclined_plane(0.75),
+        lambda: derivation_plots.step_functions(
+            GRADIENTS, gravity=[(0.1, 2.0)], descent=[0.1]
+        ),
+        lambda: derivation_plots.valley(
+            (1.0, 9.0), {"A": np.ones((3, 2)), "B": np.ones((2, 2))}
+        ),
+        lambda: run_plots.compared_curves(AUTHORS, []),
+        lambda: run_plots.first_epochs(FIRST),
+        lambda: run_plots.label_losses(Labels((2.9,), [(2.8, 3.0)], 4.4), "Gravity"),
     ],
     ids=[
         "inclined_plane",
@@ -269,7 +277,7 @@ def ours(tmp_path, epochs=2, seeds=(0, 1), low=0.0):
 
 def test_the_authors_curves_stand_beside_ours_on_another_ground(tmp_path):
     begun = ours(tmp_path, epochs=1, seeds=(0,), low=0.3)
-    figure = plots.compared_curves(AUTHORS, ours(tmp_path), begun)
+    figure = run_plots.compared_curves(AUTHORS, ours(tmp_path), begun)
     left, right = figure.axes[::2], figure.axes[1::2]
     for axis, metric in zip(left, METRICS, strict=True):
         scale = 100 if "accuracy" in metric else 1
@@ -297,7 +305,7 @@ def test_the_authors_curves_stand_beside_ours_on_another_ground(tmp_path):
 
 
 def test_the_authors_curves_stand_alone_where_there_are_none_of_ours():
-    figure = plots.compared_curves(AUTHORS, [])
+    figure = run_plots.compared_curves(AUTHORS, [])
     assert len(figure.axes) == 4
     limits = {axis.get_ylabel(): axis.get_ylim() for axis in figure.axes}
     assert limits["Training accuracy (%)"][0] == 0
@@ -306,12 +314,12 @@ def test_the_authors_curves_stand_alone_where_there_are_none_of_ours():
 
 
 def test_a_figure_without_runs_says_so():
-    (axis,) = plots.training_curves([]).axes
+    (axis,) = run_plots.training_curves([]).axes
     assert "none here" in axis.texts[0].get_text()
 
 
 def test_first_epochs_are_points_against_the_authors():
-    losses, accuracies = plots.first_epochs(FIRST).axes
+    losses, accuracies = run_plots.first_epochs(FIRST).axes
     assert losses.get_xlabel() == "Training loss / ln C, the authors' first epoch"
     for axis, expected in (
         (losses, [(0.4, 0.5), (0.6, 0.9), (0.6, 0.9)]),
@@ -332,7 +340,7 @@ def test_first_epochs_are_points_against_the_authors():
 
 def test_label_losses_show_the_widened_band():
     found = Labels((2.9, 2.6), [(2.8, 3.0), (2.5, 2.7)], 4.4)
-    (axis,) = plots.label_losses(found, "Gravity").axes
+    (axis,) = run_plots.label_losses(found, "Gravity").axes
     published, fine, *guesses = axis.lines
     assert list(published.get_ydata()) == [2.9, 2.6]
     assert list(fine.get_ydata()) == [4.4]
@@ -354,7 +362,7 @@ def test_tries_that_diverged_leave_the_others_their_scale(tmp_path):
             epochs=1,
         )
         store.save(one, {metric: [loss] for metric in METRICS}, {})
-    figure = plots.sensitivity(list(store), {"sgd": "learning_rate"})
+    figure = run_plots.sensitivity(list(store), {"sgd": "learning_rate"})
     (axis,) = figure.axes
     lines = {line.get_marker(): line for line in axis.lines}
     np.testing.assert_array_equal(lines["o"].get_xydata(), [[0.01, 2], [0.1, 1.5]])
@@ -365,17 +373,17 @@ def test_tries_that_diverged_leave_the_others_their_scale(tmp_path):
 
 
 def test_every_optimizer_is_drawn_in_its_own_way():
-    looks = list(plots.STYLES.values())
+    looks = list(style.STYLES.values())
     assert len({look["color"] for look in looks}) == len(looks)
     # What greyscale leaves.
     assert len({look["linestyle"] for look in looks}) == len(looks)
-    assert len(set(plots.MARKERS.values())) == len(plots.MARKERS)
-    assert "sgd" in plots.STYLES
+    assert len(set(style.MARKERS.values())) == len(style.MARKERS)
+    assert "sgd" in style.STYLES
 
 
 def test_conditions_show_every_seed_and_the_mean():
     values = {"one": [1.0, 2.0, 6.0], "two": [4.0], "three": []}
-    figure = plots.conditions({"panel": values}, "Accuracy (%)", {"guessing": 10.0})
+    figure = run_plots.conditions({"panel": values}, "Accuracy (%)", {"guessing": 10.0})
     (axis,) = figure.axes
     seeds = {
         round(np.mean(line.get_ydata())): sorted(line.get_xdata())
@@ -393,7 +401,7 @@ def test_conditions_show_every_seed_and_the_mean():
 def test_alpha_map_marks_the_best_and_draws_the_prediction():
     losses = {(w, a): a + w for w in (0.25, 1.0) for a in (0.01, 0.02, 0.04)}
     losses[1.0, 0.04] = math.nan
-    figure = plots.alpha_map(losses, {0.25: 0.02, 1.0: 0.01})
+    figure = run_plots.alpha_map(losses, {0.25: 0.02, 1.0: 0.01})
     (axis,) = figure.axes
     bold = {t.get_text() for t in axis.texts if t.get_fontweight() == "bold"}
     assert bold == {"0.27", "1.01"}
@@ -413,7 +421,7 @@ def test_alpha_map_marks_the_best_and_draws_the_prediction():
 
 def test_alpha_map_keeps_its_colours_where_a_loss_exploded():
     losses = {(1.0, 0.01): 0.2, (1.0, 0.02): 1.1, (1.0, 0.04): 4e9}
-    (axis,) = plots.alpha_map(losses, {1.0: 0.01}, 2.5).axes
+    (axis,) = run_plots.alpha_map(losses, {1.0: 0.01}, 2.5).axes
     assert [text.get_text() for text in axis.texts] == ["0.20", "1.10", "> 2.5"]
     (image,) = axis.images
     assert image.get_clim() == (0.2, 2.5)
@@ -421,12 +429,12 @@ def test_alpha_map_keeps_its_colours_where_a_loss_exploded():
 
 def test_alpha_map_draws_no_prediction_beyond_the_grid():
     losses = {(w, a): a + w for w in (0.25, 1.0, 4.0) for a in (0.01, 0.02)}
-    (line,) = plots.alpha_map(losses, {0.25: 0.02}).axes[0].lines
+    (line,) = run_plots.alpha_map(losses, {0.25: 0.02}).axes[0].lines
     np.testing.assert_allclose(line.get_ydata(), [1, 0, math.nan])
 
 
 def test_map_of_nothing_says_so():
-    (axis,) = plots.alpha_map({}, {}).axes
+    (axis,) = run_plots.alpha_map({}, {}).axes
     assert "none here" in axis.texts[0].get_text()
 
 
@@ -435,7 +443,7 @@ def test_findings_are_drawn_with_their_intervals():
         numbers = {"estimate": estimate, "low": low, "high": high}
         return Finding(hypothesis="", result="", figure="", unit=unit, **numbers)
 
-    figure = plots.findings(
+    figure = run_plots.findings(
         [
             finding(3.0, 1.0, 4.0, "points"),
             finding(-0.4, -0.6, -0.2, ""),

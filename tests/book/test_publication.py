@@ -4,10 +4,12 @@ import html
 import re
 import shutil
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from gravity.__main__ import main
-from gravity.book import chapters, gate
+from gravity.book import cards, gate
 from gravity.experiments.experiment import grid
 from gravity.experiments.runs import METRICS, RunStore
 
@@ -30,6 +32,9 @@ def run(tmp_path, **settings):
     )
 
 
+PAGE = "notebooks/benchmark/digits_vgg16"
+
+
 @pytest.fixture
 def book(tmp_path, monkeypatch):
     """A function that makes a built book of one page that shows the given runs."""
@@ -37,18 +42,27 @@ def book(tmp_path, monkeypatch):
     def make(runs):
         shown = []
         monkeypatch.setattr(
-            "IPython.display.display", lambda card, metadata: shown.append(card.data)
+            "IPython.display.display",
+            lambda card, metadata: shown.append((card.data, metadata)),
         )
-        chapters.colophon(runs)
+        cards.colophon(runs)
+        ((card, metadata),) = shown
         folder = tmp_path / "html"
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "notebooks/benchmark").mkdir(parents=True)
+        for path in (folder / PAGE, folder / "_sources" / PAGE):
+            path.parent.mkdir(parents=True)
         (folder / "index.html").write_text("<html></html>")
-        page = folder / "notebooks/benchmark/digits_vgg16.html"
-        page.write_text(f"<html><body>{shown[0]}</body></html>")
+        (folder / f"{PAGE}.html").write_text(f"<html><body>{card}</body></html>")
+        output = new_output("display_data", {"text/html": card}, metadata=metadata)
+        executed = new_notebook(cells=[new_code_cell(outputs=[output])])
+        nbformat.write(executed, folder / f"_sources/{PAGE}.ipynb")
         return folder
 
     return make
+
+
+def executed(folder):
+    return nbformat.read(folder / f"_sources/{PAGE}.ipynb", as_version=4)
 
 
 def test_page_of_a_run_of_some_size_passes(book, tmp_path, capsys):
@@ -72,19 +86,29 @@ def test_page_of_a_smoke_run_does_not_pass(book, tmp_path, capsys):
 
 def test_page_that_was_not_executed_to_its_end_does_not_pass(book):
     folder = book([])
-    page = folder / "notebooks/benchmark/digits_vgg16.html"
-    page.write_text(re.sub(r' data-runs="[^"]*"', "", page.read_text()))
+    assert gate.check(folder) == 1
+    notebook = executed(folder)
+    notebook.cells[-1].outputs.clear()
+    nbformat.write(notebook, folder / f"_sources/{PAGE}.ipynb")
+    with pytest.raises(gate.PublicationError, match="executed to its end"):
+        gate.check(folder)
+
+
+def test_page_without_its_notebook_does_not_pass(book):
+    folder = book([])
+    (folder / f"_sources/{PAGE}.ipynb").unlink()
     with pytest.raises(gate.PublicationError, match="executed to its end"):
         gate.check(folder)
 
 
 def test_card_says_when_what_and_where(book, tmp_path):
     one = run(tmp_path, width=0.125, epochs=25)
-    text = (book([one]) / "notebooks/benchmark/digits_vgg16.html").read_text()
+    folder = book([one])
+    text = (folder / f"{PAGE}.html").read_text()
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", text)
     for words in (
         one.experiment.run_id,
-        html.escape(chapters.SCALES["reduced"]),
+        html.escape(cards.SCALES["reduced"]),
         "2026-11-24 12:00 UTC, 150 s",
         "commit 0000000000",
         "keras 3.15.1",
@@ -93,17 +117,17 @@ def test_card_says_when_what_and_where(book, tmp_path):
     ):
         assert words in text
     assert re.search(r"<dt>On</dt><dd>\d+ cores of .+?</dd>", text)
-    assert gate.shown_runs(text) == [
-        {"run_id": one.experiment.run_id, "scale": "reduced", "seconds": 150.0}
+    assert gate.shown_runs(executed(folder)) == [
+        (one.experiment.run_id, "reduced", 150.0)
     ]
-    assert gate.shown_runs("<p>nothing</p>") is None
+    assert gate.shown_runs(new_notebook()) is None
 
 
 def test_card_says_once_what_was_made_alike(book, tmp_path):
     alike = [run(tmp_path, width=0.125, epochs=25, seeds=[seed]) for seed in (0, 1)]
     smoke = run(tmp_path, width=0.125, epochs=1)
-    path = book([*alike, smoke]) / "notebooks/benchmark/digits_vgg16.html"
-    text = path.read_text()
+    folder = book([*alike, smoke])
+    text = (folder / f"{PAGE}.html").read_text()
     assert re.findall(r"<dt>(Runs? .*?)</dt>", text) in (
         ["Runs 1 to 2", "Run 3"],
         ["Run 1", "Runs 2 to 3"],
@@ -111,7 +135,7 @@ def test_card_says_once_what_was_made_alike(book, tmp_path):
     for one in (*alike, smoke):
         name = f"<code>{one.experiment.run_id}</code>"
         assert f"<li>{name} 2026-11-24 12:00 UTC, 150 s</li>" in text
-    assert len(gate.shown_runs(text)) == 3
+    assert len(gate.shown_runs(executed(folder))) == 3
 
 
 def test_card_of_many_runs_is_one_line_that_unfolds(book, tmp_path):

@@ -188,8 +188,9 @@ def test_chapter_adds_up_epochs_and_the_whole_benchmark(shown):
     for title, images in IMAGES.items():
         for network in NETWORKS:
             full_steps = images // 128
-            _, least, counted = bounds(f"cifar10-{network}-gravity")
-            runs = [bounds(f"cifar10-{network}-{each}") for each in OPTIMIZERS]
+            data = "mnist" if "MNIST" in title else "cifar10"
+            _, least, counted = bounds(f"{data}-{network}-gravity")
+            runs = [bounds(f"{data}-{network}-{each}") for each in OPTIMIZERS]
             minutes = [
                 sum(run[index] for run in runs) * full_steps * 100 / 60
                 for index in (1, 2)

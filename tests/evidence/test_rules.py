@@ -15,7 +15,6 @@ from gravity.evidence.rules import (
     learns,
     oscillates_more,
     oscillation,
-    plateau,
     reached,
     similar,
     stable_from,
@@ -190,9 +189,3 @@ def test_rules_say_in_words_what_they_ask():
     assert every(*rules).words == "; and ".join(each.words for each in rules)
     for claims in PAIR_CLAIMS.values():
         assert all(len(claim.rule.words) > 20 for claim in claims)
-
-
-def test_plateau_ends_below_nine_tenths_of_guessing():
-    # 0.9 times ln 10 and ln 100.
-    assert plateau("digits") == pytest.approx(2.0723265837)
-    assert plateau("cifar100_fine") == pytest.approx(4.1446531673)

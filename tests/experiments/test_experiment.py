@@ -10,9 +10,9 @@ import sys
 import make_datasets
 import pytest
 
-from gravity.book import chapters
+from gravity.book import tables
 from gravity.experiments import datasets
-from gravity.experiments.experiment import Experiment, grid, paper_experiment
+from gravity.experiments.experiment import Experiment, grid, paper_experiment, tries
 
 SMALL = {"dataset": "digits", "architecture": "vgg16", "optimizer": "gravity"}
 
@@ -82,7 +82,7 @@ def cells(shown):
 
 def test_book_shows_table_5_and_section_3_3():
     printed = [row.split() for row in TABLE_5.split("\n")[1:-1]]
-    shown = cells(chapters.settings_table())
+    shown = cells(tables.settings_table())
     assert len(shown) == 10
     for row, (_, *rates) in zip(shown[::2], printed, strict=True):
         assert [float(rate) for rate in row[1:]] == [0.1, *map(float, rates[:2])]
@@ -90,7 +90,7 @@ def test_book_shows_table_5_and_section_3_3():
         assert [float(rate) for rate in row[1:]] == [0.1, *map(float, rates[2:])]
     common = [
         [html.unescape(cell).replace("\xa0", " ") for cell in row]
-        for row in cells(chapters.common_settings_table())
+        for row in cells(tables.common_settings_table())
     ]
     assert common == [
         ["Epochs", "100"],
@@ -363,3 +363,13 @@ def test_grid_takes_the_papers_optimizers_unless_told():
     assert one.arguments == {"learning_rate": 0.01, "momentum": 0.9}
     paper = Experiment(dataset="mnist", architecture="vgg16", optimizer="sgd")
     assert not paper.is_papers
+
+
+def test_tries_differ_in_one_argument_of_each_optimizer():
+    values = {"gravity": [0.1, 0.3], "sgd": [0.01]}
+    made = tries("digits", "vgg16", values, seeds=[4], width=0.25)
+    rates = [(one.optimizer, one.arguments["learning_rate"]) for one in made]
+    assert rates == [("gravity", 0.1), ("gravity", 0.3), ("sgd", 0.01)]
+    assert {(one.seed, one.width) for one in made} == {(4, 0.25)}
+    (alone,) = tries("digits", "vgg16", {"gravity": [0.05]}, "alpha")
+    assert alone.arguments["alpha"] == 0.05

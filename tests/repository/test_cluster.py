@@ -18,7 +18,7 @@ import yaml
 from one_node_slurm import missing, one_node_slurm
 from pods import pods
 
-from gravity.book import chapters
+from gravity.book import cards
 from gravity.experiments.experiment import grid
 from gravity.experiments.runs import RunStore
 
@@ -119,7 +119,7 @@ def test_page_says_what_the_slurm_profile_asks_for():
 
 
 def test_command_that_a_chapter_prints_plans_its_three_runs(tmp_path):
-    printed = html.unescape(chapters.ways_to_run("mnist", "vgg19", []).data)
+    printed = html.unescape(cards.ways_to_run("mnist", "vgg19", []).data)
     (command,) = re.findall(r"snakemake --profile [^<]*", printed)
     out = dry_run(tmp_path, *shlex.split(command)[1:])
     assert job_counts(out) | {"data": 1} == {

@@ -92,10 +92,10 @@ def test_optimizer_is_added(copied):
     assert re.search(r"^digits-vgg16-nadam-\w+ +smoke", printed, re.MULTILINE)
     (record,) = (copied / "runs").glob("*/run.json")
     assert json.loads(record.read_text())["experiment"]["optimizer"] == "nadam"
-    code = (
-        "from gravity.book import plots; from gravity.experiments.optimizers import "
-        "TITLES; print([TITLES['nadam'], plots.STYLES['nadam']['color']])"
-    )
+    names = "[TITLES['nadam'], style.STYLES['nadam']['color']]"
+    code = "from gravity.book import style;"
+    code += "from gravity.experiments.experiment import TITLES;"
+    code += f"print({names})"
     drawn = subprocess.run(
         [sys.executable, "-c", code], cwd=copied, capture_output=True, text=True
     )
