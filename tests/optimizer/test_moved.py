@@ -31,7 +31,7 @@ def test_what_never_was_there_fails_as_ever():
     with pytest.raises(ImportError, match="cannot import name 'nothing'"):
         exec("from gravity import nothing")
     with pytest.raises(
-        ModuleNotFoundError, match=r"No module named 'gravity\\.nothing'"
+        ModuleNotFoundError, match=r"No module named 'gravity\.nothing'"
     ):
         importlib.import_module("gravity.nothing")
 
