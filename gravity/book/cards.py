@@ -1,4 +1,4 @@
-"""The boxes around a chapter's content: what was run, how to run it, how it came."""
+"""The boxes around a chapter: what was run, how to run it, how it was made."""
 
 import html
 import platform

@@ -3,8 +3,9 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 from gravity.experiments import models
 from gravity.experiments.datasets import DATASETS, OFFICIAL_DATASETS
@@ -72,7 +73,8 @@ def operations(experiment: Experiment) -> float:
     return experiment.epochs * each * images
 
 
-class Chip(NamedTuple):
+@dataclass(frozen=True)
+class Chip:
     """What a chip does at most.
 
     Attributes:
@@ -88,7 +90,8 @@ V5E = Chip(operations=197e12, bandwidth=819e9)
 """Google's figures for a TPU of the kind v5e, the operations in bfloat16."""
 
 
-class Bounds(NamedTuple):
+@dataclass(frozen=True)
+class Bounds:
     """Seconds on a chip.
 
     Attributes:
@@ -150,4 +153,5 @@ def run_bounds(
     alike = "mnist" if spec.shape == OFFICIAL_DATASETS["mnist"].shape else "cifar10"
     step = steps[f"{alike}-{architecture}-{optimizer}"]
     count = epochs * (spec.train_size // step["batch_size"])
-    return Bounds(*(count * bound for bound in step_bounds(step, chip)))
+    one = step_bounds(step, chip)
+    return Bounds(count * one.computing, count * one.least, count * one.counted)

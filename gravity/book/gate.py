@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gravity.experiments.runs import Run
 
@@ -15,7 +16,8 @@ class PublicationError(RuntimeError):
     """A page must not be published."""
 
 
-class ShownRun(NamedTuple):
+@dataclass(frozen=True)
+class ShownRun:
     """A run that a page shows.
 
     Attributes:
@@ -43,7 +45,7 @@ def record(runs: Iterable[Run]) -> dict[str, Any]:
         )
         for run in runs
     ]
-    return {"gravity": {"runs": [run._asdict() for run in shown]}}
+    return {"gravity": {"runs": list(map(asdict, shown))}}
 
 
 def shown_runs(notebook: Mapping[str, Any]) -> list[ShownRun] | None:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gravity.experiments import checks
 
@@ -125,7 +126,8 @@ def build(
     return keras.Model(inputs, outputs, name=architecture)
 
 
-class Layer(NamedTuple):
+@dataclass(frozen=True)
+class Layer:
     """A layer of a VGG that has weights.
 
     Attributes:

@@ -67,7 +67,7 @@ def test_without_a_run_of_ours_it_shows_the_authors_and_how_to_make_ours(shown):
         "<code>python -m gravity runs import FILE</code> here",
     ):
         assert command in text
-    assert re.search(r"About [\d,]+ hours for each optimizer on \d+ cores of ", text)
+    assert re.search(r"About \d+ (h|days) for each optimizer on \d+ cores of ", text)
 
 
 def test_with_runs_of_ours_both_stand_side_by_side(shown, tmp_path):

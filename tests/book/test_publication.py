@@ -118,7 +118,7 @@ def test_card_says_when_what_and_where(book, tmp_path):
         assert words in text
     assert re.search(r"<dt>On</dt><dd>\d+ cores of .+?</dd>", text)
     assert gate.shown_runs(executed(folder)) == [
-        (one.experiment.run_id, "reduced", 150.0)
+        gate.ShownRun(one.experiment.run_id, "reduced", 150.0)
     ]
     assert gate.shown_runs(new_notebook()) is None
 
