@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravity import kinematics
+from gravity._shared import initial_velocity
 from gravity.runs import code_version, default_roots
-from gravity.shared import initial_velocity
 
 Array: TypeAlias = NDArray[Any]
 

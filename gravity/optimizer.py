@@ -1,6 +1,5 @@
 """The Gravity optimizer for Keras 3, on any of its backends."""
 
-import functools
 import math
 import random
 import warnings
@@ -10,16 +9,8 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from gravity.shared import checked, initial_velocity
-
-# The number of weights from which on a compiled update soon saves the seconds that it
-# takes to compile it.
-_WORTH_COMPILING = 2**19
-# Up to this many elements, one thread finds the largest one as soon as several do.
-_SMALL = 2**12
-# From this many on, it is found sooner in a gradient that is folded; into how many
-# layers, and how wide each is.
-_LARGE, _LAYERS, _LANES = 2**18, 32, 16
+from gravity import _compiled
+from gravity._shared import checked, initial_velocity
 
 LearningRate: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
@@ -223,6 +214,7 @@ class Gravity(keras.optimizers.Optimizer):
             ]
         super().apply(grads, trainable_variables)
 
+    @_compiled.compilable
     def update_step(
         self, gradient: Any, variable: keras.Variable, learning_rate: Any
     ) -> None:
@@ -247,41 +239,14 @@ class Gravity(keras.optimizers.Optimizer):
         trainable_variables: Sequence[keras.Variable],
         learning_rate: Any,
     ) -> None:
-        """Update the variables together where that is faster, else one by one.
+        """Update the variables: together where that is faster, else one by one.
 
         Keras calls this once clipping and weight decay are done.
         """
-        together = self._compilable(trainable_variables)
-        rest = []
-        groups: dict[str, list[tuple[Any, ...]]] = {}
-        for G, W in zip(grads, trainable_variables, strict=True):
-            V = self.velocities[self._get_variable_index(W)]
-            if together and V.dtype in ("float32", "float64"):
-                value = W.value if isinstance(W, keras.Variable) else W
-                groups.setdefault(V.dtype, []).append((value, V.value, G))
-            else:
-                # Of lower precision, XLA would leave roundings out.
-                rest.append((G, W))
-        for dtype, group in groups.items():
-            rate = ops.cast(learning_rate, dtype)
-            Ws, Vs, Gs = zip(*group, strict=True)
-            _update_together(Ws, Vs, Gs, self._beta_hat(dtype), rate)
-        if rest:
-            super()._backend_update_step(*zip(*rest, strict=True), learning_rate)
-
-    def _compilable(self, variables: Sequence[keras.Variable]) -> bool:
-        """Return whether TensorFlow traces a step here that a compiled update fits."""
-        if keras.backend.backend() != "tensorflow":
-            return False
-        import tensorflow as tf
-
-        return (
-            sum(math.prod(W.shape) for W in variables) >= _WORTH_COMPILING
-            and not tf.executing_eagerly()
-            and not tf.distribute.has_strategy()
-            and not tf.config.list_physical_devices("GPU")
-            and type(self).update_step is Gravity.update_step
-        )
+        pairs = list(zip(grads, trainable_variables, strict=True))
+        left = _compiled.update(self, pairs, learning_rate)
+        if left:
+            super()._backend_update_step(*zip(*left, strict=True), learning_rate)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this optimizer again."""
@@ -293,121 +258,6 @@ class Gravity(keras.optimizers.Optimizer):
             "first_step": self.first_step,
             "initial_learning_rate": self.initial_learning_rate,
         }
-
-
-def _update_together(
-    Ws: Sequence[Any], Vs: Sequence[Any], Gs: Sequence[Any], beta_hat: Any, rate: Any
-) -> None:
-    """Update TensorFlow variables of one type by one compiled program.
-
-    Op by op, each of the dozen operations writes all its results to memory and the next
-    one reads them again, which takes most of the time. XLA gives a reduction to one
-    number one thread, so the maximum of a gradient that isn't small is TensorFlow's.
-    """
-    import tensorflow as tf
-
-    large = [G for G in Gs if _is_large(G)]
-    folded = iter(_compiled_fold()(large) if large else ())
-    steepest = [
-        tf.bitcast(tf.reduce_max(next(folded)), G.dtype)
-        if _is_large(G)
-        else tf.maximum(tf.reduce_max(G), -tf.reduce_min(G))
-        for G in Gs
-        if not _is_small(G)
-    ]
-    handles = [[variable.handle for variable in each] for each in (Ws, Vs)]
-    minus_zero = tf.constant(-0.0, rate.dtype)
-    _compiled_update()(*handles, Gs, steepest, beta_hat, 1 - beta_hat, rate, minus_zero)
-
-
-def _is_small(G: Any) -> bool:
-    return math.prod(G.shape) <= _SMALL
-
-
-def _is_large(G: Any) -> bool:
-    size = math.prod(G.shape)
-    return size >= _LARGE and size % (_LAYERS * _LANES) == 0
-
-
-def _magnitudes(G: Any) -> Any:
-    """Return the bits of |G| as integers.
-
-    They have the order of the numbers, with NaN above infinity, which XLA's maximum of
-    numbers may lose, and take fewer instructions to compare.
-    """
-    import tensorflow as tf
-
-    integer = tf.int64 if G.dtype == tf.float64 else tf.int32
-    return tf.bitwise.bitwise_and(tf.bitcast(G, integer), integer.max)
-
-
-@functools.cache
-def _compiled_fold() -> Callable[..., Any]:
-    """Return a TensorFlow function that keeps the largest |G| of every 32 elements.
-
-    It reads a gradient once and on all threads, where TensorFlow's own operations would
-    read it twice, for its largest and its smallest element.
-    """
-    import tensorflow as tf
-
-    @tf.function(jit_compile=True, autograph=False)
-    def fold(Gs: Sequence[Any]) -> list[Any]:
-        folded = []
-        for G in Gs:
-            # Neighbours are compared, so that the memory is read in its order.
-            layers = tf.unstack(tf.reshape(G, [-1, _LAYERS, _LANES]), axis=1)
-            magnitudes = [_magnitudes(layer) for layer in layers]
-            while len(magnitudes) > 1:
-                pairs = zip(magnitudes[::2], magnitudes[1::2], strict=True)
-                magnitudes = [tf.maximum(*pair) for pair in pairs]
-            folded += magnitudes
-        return folded
-
-    return fold
-
-
-@functools.cache
-def _compiled_update() -> Callable[..., None]:
-    """Return the update as a TensorFlow function that XLA compiles.
-
-    It is one function for all optimizers, so that networks of equal shapes share what
-    was compiled. It takes the variables' handles: TensorFlow would have a function that
-    takes variables refuse all others once its first ones are gone.
-    """
-    import tensorflow as tf
-
-    @tf.function(jit_compile=True, autograph=False)
-    def update(
-        Ws: Sequence[Any],
-        Vs: Sequence[Any],
-        Gs: Sequence[Any],
-        steepest: Sequence[Any],
-        beta_hat: Any,
-        rest: Any,
-        rate: Any,
-        minus_zero: Any,
-    ) -> None:
-        # The processor would add to a product without rounding the product first, and
-        # the last bits would not be those of the update op by op. To add -0 changes no
-        # number, and takes its place: multiplying and adding is one instruction. XLA
-        # can't leave it out, as it doesn't know its value.
-        def rounded(product: Any) -> Any:
-            return product + minus_zero
-
-        largest = iter(steepest)
-        for W, V, G in zip(Ws, Vs, Gs, strict=True):
-            if _is_small(G):
-                most = tf.bitcast(tf.reduce_max(_magnitudes(G)), G.dtype)
-            else:
-                most = next(largest)
-            zeta = G / (1 + rounded(tf.square(G * most)))
-            V_0 = tf.raw_ops.ReadVariableOp(resource=V, dtype=G.dtype)
-            V_t = rounded(beta_hat * V_0) + rounded(rest * zeta)
-            tf.raw_ops.AssignVariableOp(resource=V, value=V_t)
-            step = rounded(rate * V_t)
-            tf.raw_ops.AssignSubVariableOp(resource=W, value=step)
-
-    return update
 
 
 def _next_seed() -> int:

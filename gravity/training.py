@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gravity import datasets, machine, models
+from gravity._shared import initial_velocity
 from gravity.checkpoints import Checkpoints, Progress
 from gravity.experiment import OPTIMIZERS, Experiment
 from gravity.runs import METRICS, Run, RunStore, code_version
-from gravity.shared import initial_velocity
 
 if TYPE_CHECKING:
     import keras

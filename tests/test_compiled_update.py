@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from gravity import optimizer as optimizer_module
-from gravity import training
+from gravity import _compiled, training
 from gravity.experiment import Experiment
 from gravity.optimizer import Gravity
 
@@ -28,7 +27,7 @@ SCHEDULES = keras.optimizers.schedules
 def compiled(monkeypatch):
     """Return a switch between the two ways, and count the compiled groups."""
     calls = []
-    together = optimizer_module._update_together
+    together = _compiled._update_together
 
     def counted(*arguments):
         calls.append(len(arguments[0]))
@@ -37,10 +36,10 @@ def compiled(monkeypatch):
     def switch(on):
         calls.clear()
         least = 0 if on else math.inf
-        monkeypatch.setattr(optimizer_module, "_WORTH_COMPILING", least)
+        monkeypatch.setattr(_compiled, "_WORTH_COMPILING", least)
         return calls
 
-    monkeypatch.setattr(optimizer_module, "_update_together", counted)
+    monkeypatch.setattr(_compiled, "_update_together", counted)
     return switch
 
 
@@ -285,7 +284,7 @@ def test_a_subclass_with_its_own_update_is_asked(compiled):
 
 
 def test_small_networks_are_updated_op_by_op():
-    assert optimizer_module._WORTH_COMPILING == 2**19
+    assert _compiled._WORTH_COMPILING == 2**19
 
 
 def test_what_was_compiled_keeps_no_variable(compiled):

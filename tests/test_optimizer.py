@@ -12,6 +12,7 @@ import pickle
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -589,6 +590,67 @@ def test_another_process_loads_a_model_once_it_has_imported_the_class(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "4"
+
+
+# Made on TensorFlow by gravity at commit e675653, after three epochs.
+SAVED = Path(__file__).parent / "saved"
+
+
+def saved_data() -> tuple[np.ndarray, np.ndarray]:
+    x = (np.arange(24).reshape(8, 3) % 7 - 3).astype("float32") / 4
+    y = (np.arange(16).reshape(8, 2) % 5 - 2).astype("float32") / 4
+    return x, y
+
+
+def test_a_model_that_an_earlier_version_saved_trains_on():
+    """Its file names the class's place in the package, which may have changed."""
+    model = keras.models.load_model(SAVED / "gravity.keras")
+    optimizer = model.optimizer
+    assert type(optimizer) is Gravity
+    settings = {
+        "learning_rate": 0.25,
+        "alpha": 0.03,
+        "beta": 0.7,
+        "seed": 9,
+        "first_step": 1,
+        "initial_learning_rate": 0.5,
+        "weight_decay": 0.004,
+    }
+    assert optimizer.get_config().items() >= settings.items()
+    assert int(optimizer.iterations) == 6
+    x, y = saved_data()
+    W, V = np.zeros((3, 2)), 0.03 / 0.5 * noise(9, (3, 2))
+    for step in range(10):
+        if step == 6:
+            assert_parity(numpy(model.weights[0]), W, 1e-5)
+            assert_parity(velocity_of(optimizer), V, 1e-5)
+            model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        rows = slice(4 * (step % 2), 4 * (step % 2) + 4)
+        G = 2 * x[rows].T @ (x[rows] @ W - y[rows]) / y[rows].size
+        W = W - 0.25 * 0.004 * W
+        W, V = kinematics.update(W, V, G, step + 1, 0.25, 0.7)
+    assert_parity(numpy(model.weights[0]), W, 1e-5)
+    assert_parity(velocity_of(optimizer), V, 1e-5)
+
+
+def test_a_variant_that_an_earlier_version_saved_is_loaded():
+    from gravity.variants import Variant
+
+    model = keras.models.load_model(SAVED / "variant.keras")
+    assert type(model.optimizer) is Variant
+    settings = {
+        "bound": "running_rms",
+        "factor": 0.5,
+        "average": "constant",
+        "gradient_scale": 2.0,
+        "seed": 9,
+    }
+    assert model.optimizer.get_config().items() >= settings.items()
+    # The iteration, the rate, the velocity, and the average of G².
+    iteration, _, velocity, size = state(model.optimizer)
+    assert iteration == 6
+    assert velocity[0, 0] == pytest.approx(-0.01833817, rel=1e-6)
+    assert size == pytest.approx(0.05360094, rel=1e-6)
 
 
 def test_set_weights_carries_the_state_over():
