@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import keras
 from keras import ops
 
+from gravity._shared import STEEPEST
+
 # The number of weights from which on a compiled update soon saves the seconds that it
 # takes to compile it.
 _WORTH_COMPILING = 2**19
@@ -56,6 +58,7 @@ def update(
         V = optimizer.velocities[optimizer._get_variable_index(W)]
         if V.dtype in ("float32", "float64"):
             value = W.value if isinstance(W, keras.Variable) else W
+            G = ops.cast(G, V.dtype)
             groups.setdefault(V.dtype, []).append((value, V.value, G))
         else:
             # Of lower precision, XLA would leave roundings out.
@@ -67,11 +70,22 @@ def update(
     return left
 
 
+def number(function: Callable[[], Any]) -> float:
+    """Return the number that a function gives, also while TensorFlow makes a graph."""
+    if keras.backend.backend() != "tensorflow":
+        return float(ops.convert_to_numpy(function()))
+    import tensorflow as tf
+
+    with tf.init_scope():
+        return float(ops.convert_to_numpy(function()))
+
+
 def _fits(optimizer: Any, variables: Sequence[Any]) -> bool:
     """Return whether TensorFlow traces a step here that a compiled update fits."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
+    from tensorflow.python.framework import op_callbacks
 
     return (
         getattr(optimizer.update_step, "compilable", False)
@@ -79,6 +93,8 @@ def _fits(optimizer: Any, variables: Sequence[Any]) -> bool:
         and not tf.executing_eagerly()
         and not tf.distribute.has_strategy()
         and not tf.config.list_physical_devices("GPU")
+        # `tf.debugging.enable_check_numerics` adds operations that XLA doesn't have.
+        and not op_callbacks.should_invoke_op_callbacks()
     )
 
 
@@ -186,9 +202,10 @@ def _compiled_update() -> Callable[..., None]:
                 most = tf.bitcast(tf.reduce_max(_magnitudes(G)), G.dtype)
             else:
                 most = next(largest)
-            zeta = G / (1 + rounded(tf.square(G * most)))
+            kept = 1 - tf.cast(most >= STEEPEST[G.dtype.name], G.dtype)
+            zeta = G / (1 + rounded(tf.square(G * (kept * most))))
             V_0 = tf.raw_ops.ReadVariableOp(resource=V, dtype=G.dtype)
-            V_t = rounded(beta_hat * V_0) + rounded(rest * zeta)
+            V_t = rounded(beta_hat * V_0) + rounded(kept * rest * zeta)
             tf.raw_ops.AssignVariableOp(resource=V, value=V_t)
             step = rounded(rate * V_t)
             tf.raw_ops.AssignSubVariableOp(resource=W, value=step)
