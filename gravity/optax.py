@@ -21,7 +21,9 @@ except ModuleNotFoundError as error:
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from gravity.shared import checked
+from gravity._shared import checked, initial_velocity
+
+__all__ = ["ScaleByGravityState", "gravity", "initial_velocity", "scale_by_gravity"]
 
 FINITE = "a finite number, 0 or more"
 
@@ -165,7 +167,7 @@ def gravity(
         key: What the initial velocities are drawn from, a key of `jax.random` or an
             integer, 0 or more, for `jax.random.key`. The numbers are JAX's: for those
             that `gravity.Gravity` and `gravity.torch.Gravity` draw, put the arrays of
-            `gravity.shared.initial_velocity` in their place with
+            `initial_velocity` in their place with
             `optax.tree.set(state, velocity=arrays)`.
         first_step: The t of the first update, 0 or 1. Defaults to `0`, as in the
             paper's Eq. 28 and Table 2 and in the authors' experiments; 1 is its

@@ -1,6 +1,5 @@
 """The Gravity optimizer for Keras 3, on any of its backends."""
 
-import functools
 import math
 import random
 import warnings
@@ -10,19 +9,17 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from gravity.shared import checked, initial_velocity
-
-# The number of weights from which on a compiled update soon saves the seconds that it
-# takes to compile it.
-_WORTH_COMPILING = 2**19
-# Up to this many elements, one thread finds the largest one as soon as several do.
-_SMALL = 2**12
-# From this many on, it is found sooner in a gradient that is folded; into how many
-# layers, and how wide each is.
-_LARGE, _LAYERS, _LANES = 2**18, 32, 16
+from gravity import _compiled
+from gravity._shared import STEEPEST, checked, initial_velocity
 
 LearningRate: TypeAlias = (
     float | keras.optimizers.schedules.LearningRateSchedule | Callable[[], float]
+)
+
+
+_RATES = (
+    "Argument `learning_rate` must be a positive finite float, or a schedule or "
+    "callable that starts at a finite number, 0 or more."
 )
 
 
@@ -45,7 +42,12 @@ class Gravity(keras.optimizers.Optimizer):
     W \leftarrow W - l V$$
 
     with $V_0 \sim \mathcal{N}(0, \alpha / l_0)$. The maximum goes over the whole
-    tensor; a gradient of zero is no special case.
+    tensor; a gradient of zero is no special case. No ζ exceeds 1 / (2 max|G|), so it
+    counts as 0 where max|G| is 4e9 or more (1e77 in float64), whose fourth power
+    overflows. One NaN or infinity in a gradient makes the whole variable NaN, because
+    the maximum takes it to every element; Adam would lose that element alone. (Only
+    where XLA compiles TensorFlow's whole step, its maximum may skip a NaN.)
+    `keras.optimizers.LossScaleOptimizer` skips a step with such a gradient.
 
     The update is computed in float32, for float64 variables in float64. The velocity
     is kept in the variable's own type, as Keras keeps its optimizers' state. Where
@@ -76,18 +78,19 @@ class Gravity(keras.optimizers.Optimizer):
         seed: What the initial velocities are drawn from, an integer, 0 or more. Each
             variable's follow from the seed and the variable's place among those that
             the optimizer is built with, and are the same on all backends and devices.
-            Defaults to `None`, for the seed that Python's `random` would give next.
-            It isn't taken from there, so no other random number changes;
-            `keras.utils.set_random_seed` makes it reproducible, and two optimizers
-            between which nothing is drawn share it. `get_config` has the seed in use.
+            Defaults to `None`, for one drawn from Python's `random`, as Keras's layers
+            draw theirs: two optimizers start with different noise, and
+            `keras.utils.set_random_seed` makes both reproducible. `get_config` has the
+            seed in use.
         first_step: The t of the first update, 0 or 1. Defaults to `0`, as in the
             paper's Eq. 28 and Table 2 and in the authors' experiments; 1 is its
             Algorithm 1 as printed, where the first moving average keeps
             (beta + 1) / 3 of the initial velocity and not one half.
         initial_learning_rate: The learning rate l₀ that sets the width of the initial
             velocity, a number, 0 or more. Defaults to `None`, for the first value of
-            `learning_rate` at the time the optimizer is made; assigning
-            `optimizer.learning_rate` later doesn't change it. Where it is 0, as in a
+            `learning_rate`: a float's or a schedule's when the optimizer is made, a
+            callable's when it is built. Assigning `optimizer.learning_rate` later
+            doesn't change it. Where it is 0, as in a
             warm-up from 0, alpha / l₀ has no value and the velocity starts at 0: no
             noise could move a weight at this rate, and any would be magnified as the
             rate grows. A warning says so; start the warm-up above 0, or give the rate
@@ -99,7 +102,9 @@ class Gravity(keras.optimizers.Optimizer):
             and t counts updates, not the batches accumulated for one.
 
     Raises:
-        ValueError: An argument is not as said above. The message has its name, its
+        ValueError: An argument is not as said above, or, on `build`, a variable isn't
+            of real floating-point numbers: a complex gradient has no one size that the
+            paper's Eq. 21 could bend it by. The message has the argument's name, its
             value and what is accepted.
 
     References:
@@ -145,33 +150,39 @@ class Gravity(keras.optimizers.Optimizer):
         self.alpha = checked(float, "alpha", alpha, "a finite number, 0 or more")
         self.beta = checked(float, "beta", beta, "a number from 0 to 1", most=1)
         if seed is None:
-            seed = _next_seed()
+            seed = random.getrandbits(32)
         self.seed = checked(int, "seed", seed, "an integer, 0 or more, or None")
         self.first_step = checked(int, "first_step", first_step, "0 or 1", most=1)
-        self.initial_learning_rate = self._checked_rate(
-            learning_rate, initial_learning_rate
-        )
-
-    def _checked_rate(self, learning_rate: LearningRate, given: float | None) -> float:
-        """Return what sets the initial velocity's width, having checked both rates."""
-        constant = isinstance(learning_rate, float)
-        value = learning_rate if constant else self.learning_rate
-        first = float(ops.convert_to_numpy(value))
-        # A stored optimizer's rate may have come down to 0.
-        if not 0 <= first < math.inf or (first == 0 and constant and given is None):
-            start = "" if constant else f", which starts at {first}"
-            raise ValueError(
-                "Argument `learning_rate` must be a positive finite float, or a "
-                "schedule or callable that starts at a finite number, 0 or more. "
-                f"Received: learning_rate={learning_rate!r}{start}"
-            )
+        given = initial_learning_rate
         if given is not None:
             accepted = "a finite number, 0 or more, or None"
-            return checked(float, "initial_learning_rate", given, accepted)
+            given = checked(float, "initial_learning_rate", given, accepted)
+        if isinstance(learning_rate, float):
+            # A stored optimizer's rate may have come down to 0.
+            stored = learning_rate == 0 and given is not None
+            if not (0 < learning_rate < math.inf or stored):
+                raise ValueError(f"{_RATES} Received: learning_rate={learning_rate!r}")
+            given = learning_rate if given is None else given
+        elif given is None and isinstance(
+            learning_rate, keras.optimizers.schedules.LearningRateSchedule
+        ):
+            given = self._first_rate()
+        # A callable may read what isn't there yet, such as this very optimizer. So
+        # `build` asks it.
+        self.initial_learning_rate = given
+
+    def _first_rate(self) -> float:
+        """Return what a schedule or a callable starts at, having checked it."""
+        first = _compiled.number(lambda: self.learning_rate)
+        if not 0 <= first < math.inf:
+            raise ValueError(
+                f"{_RATES} Received: learning_rate={self._learning_rate!r}, "
+                f"which starts at {first}"
+            )
         if first == 0 and self.alpha > 0:
             warnings.warn(
                 "The learning rate starts at 0, so the velocity does too and `alpha` "
-                f"has no effect. Received: learning_rate={learning_rate!r}, "
+                f"has no effect. Received: learning_rate={self._learning_rate!r}, "
                 f"alpha={self.alpha}. Start the warm-up above 0, or give "
                 "`initial_learning_rate`.",
                 stacklevel=3,
@@ -182,22 +193,33 @@ class Gravity(keras.optimizers.Optimizer):
         """Draw the initial velocity of every variable."""
         if self.built:
             return
+        for variable in variables:
+            dtype = keras.backend.standardize_dtype(variable.dtype)
+            overwritten = getattr(variable, "overwrite_with_gradient", False)
+            if not (overwritten or keras.backend.is_float_dtype(dtype)):
+                raise ValueError(
+                    "Argument `variables` must hold real floating-point variables; "
+                    "train a complex one as two, its real and its imaginary part. "
+                    f"Received: {variable.name!r} of dtype {dtype}"
+                )
+        if self.initial_learning_rate is None:
+            self.initial_learning_rate = self._first_rate()
         super().build(variables)
         self.velocities = [
             self.add_optimizer_variables(
-                [variable], "velocity", self._initial_velocity(index)
+                [variable],
+                "velocity",
+                self._initial_velocity(index, self.initial_learning_rate),
             )[0]
             for index, variable in enumerate(variables)
         ]
 
-    def _initial_velocity(self, index: int) -> Callable[..., Any]:
+    def _initial_velocity(self, index: int, rate: float) -> Callable[..., Any]:
         """Return the initializer of one variable's velocity."""
 
         # Not Keras's random numbers: they depend on the backend.
         def initializer(shape: Sequence[int], dtype: str) -> Any:
-            noise = initial_velocity(
-                shape, self.seed, index, self.alpha, self.initial_learning_rate
-            )
+            noise = initial_velocity(shape, self.seed, index, self.alpha, rate)
             return ops.cast(noise, dtype)
 
         return initializer
@@ -212,17 +234,18 @@ class Gravity(keras.optimizers.Optimizer):
         if variables is None:
             variables = self._trainable_variables
         # A sparse gradient may name a row several times. Clipping and max|G| need the
-        # sum, and Keras can neither unscale nor accumulate TensorFlow's kind; only
-        # reshaping makes that dense, and it costs a dense gradient nothing.
+        # sum, and Keras can neither unscale nor accumulate TensorFlow's kind; only a
+        # broadcast makes that dense, and it costs a dense gradient nothing.
         if len(grads) == len(variables):  # Otherwise Keras says what is wrong.
             grads = [
                 G
                 if G is None
-                else ops.convert_to_tensor(ops.reshape(G, W.shape), sparse=False)
+                else ops.broadcast_to(ops.convert_to_tensor(G, sparse=False), W.shape)
                 for G, W in zip(grads, variables, strict=True)
             ]
         super().apply(grads, trainable_variables)
 
+    @_compiled.compilable
     def update_step(
         self, gradient: Any, variable: keras.Variable, learning_rate: Any
     ) -> None:
@@ -231,8 +254,12 @@ class Gravity(keras.optimizers.Optimizer):
         dtype = "float64" if V.dtype == "float64" else "float32"
         G = ops.cast(gradient, dtype)
         beta_hat = self._beta_hat(dtype)
-        zeta = G / (1 + ops.square(G * ops.max(ops.abs(G))))
-        V_t = beta_hat * ops.cast(V, dtype) + (1 - beta_hat) * zeta
+        steepest = ops.max(abs(G))
+        # No ζ exceeds 1 / (2 max|G|), which is nothing where the square overflows.
+        kept = 1 - ops.cast(steepest >= STEEPEST[dtype], dtype)
+        bent = G * (kept * steepest)
+        zeta = G / (1 + bent * bent)
+        V_t = beta_hat * ops.cast(V, dtype) + kept * (1 - beta_hat) * zeta
         step = ops.cast(learning_rate, dtype) * V_t
         self.assign(V, ops.cast(V_t, V.dtype))
         self.assign_sub(variable, ops.cast(step, variable.dtype))
@@ -247,41 +274,19 @@ class Gravity(keras.optimizers.Optimizer):
         trainable_variables: Sequence[keras.Variable],
         learning_rate: Any,
     ) -> None:
-        """Update the variables together where that is faster, else one by one.
+        """Update the variables: together where that is faster, else one by one.
 
         Keras calls this once clipping and weight decay are done.
         """
-        together = self._compilable(trainable_variables)
-        rest = []
-        groups: dict[str, list[tuple[Any, ...]]] = {}
-        for G, W in zip(grads, trainable_variables, strict=True):
-            V = self.velocities[self._get_variable_index(W)]
-            if together and V.dtype in ("float32", "float64"):
-                value = W.value if isinstance(W, keras.Variable) else W
-                groups.setdefault(V.dtype, []).append((value, V.value, G))
-            else:
-                # Of lower precision, XLA would leave roundings out.
-                rest.append((G, W))
-        for dtype, group in groups.items():
-            rate = ops.cast(learning_rate, dtype)
-            Ws, Vs, Gs = zip(*group, strict=True)
-            _update_together(Ws, Vs, Gs, self._beta_hat(dtype), rate)
-        if rest:
-            super()._backend_update_step(*zip(*rest, strict=True), learning_rate)
-
-    def _compilable(self, variables: Sequence[keras.Variable]) -> bool:
-        """Return whether TensorFlow traces a step here that a compiled update fits."""
-        if keras.backend.backend() != "tensorflow":
-            return False
-        import tensorflow as tf
-
-        return (
-            sum(math.prod(W.shape) for W in variables) >= _WORTH_COMPILING
-            and not tf.executing_eagerly()
-            and not tf.distribute.has_strategy()
-            and not tf.config.list_physical_devices("GPU")
-            and type(self).update_step is Gravity.update_step
-        )
+        # Nothing is the largest element of an empty gradient.
+        pairs = [
+            (G, W)
+            for G, W in zip(grads, trainable_variables, strict=True)
+            if 0 not in W.shape
+        ]
+        left = _compiled.update(self, pairs, learning_rate)
+        if left:
+            super()._backend_update_step(*zip(*left, strict=True), learning_rate)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this optimizer again."""
@@ -293,125 +298,3 @@ class Gravity(keras.optimizers.Optimizer):
             "first_step": self.first_step,
             "initial_learning_rate": self.initial_learning_rate,
         }
-
-
-def _update_together(
-    Ws: Sequence[Any], Vs: Sequence[Any], Gs: Sequence[Any], beta_hat: Any, rate: Any
-) -> None:
-    """Update TensorFlow variables of one type by one compiled program.
-
-    Op by op, each of the dozen operations writes all its results to memory and the next
-    one reads them again, which takes most of the time. XLA gives a reduction to one
-    number one thread, so the maximum of a gradient that isn't small is TensorFlow's.
-    """
-    import tensorflow as tf
-
-    large = [G for G in Gs if _is_large(G)]
-    folded = iter(_compiled_fold()(large) if large else ())
-    steepest = [
-        tf.bitcast(tf.reduce_max(next(folded)), G.dtype)
-        if _is_large(G)
-        else tf.maximum(tf.reduce_max(G), -tf.reduce_min(G))
-        for G in Gs
-        if not _is_small(G)
-    ]
-    handles = [[variable.handle for variable in each] for each in (Ws, Vs)]
-    minus_zero = tf.constant(-0.0, rate.dtype)
-    _compiled_update()(*handles, Gs, steepest, beta_hat, 1 - beta_hat, rate, minus_zero)
-
-
-def _is_small(G: Any) -> bool:
-    return math.prod(G.shape) <= _SMALL
-
-
-def _is_large(G: Any) -> bool:
-    size = math.prod(G.shape)
-    return size >= _LARGE and size % (_LAYERS * _LANES) == 0
-
-
-def _magnitudes(G: Any) -> Any:
-    """Return the bits of |G| as integers.
-
-    They have the order of the numbers, with NaN above infinity, which XLA's maximum of
-    numbers may lose, and take fewer instructions to compare.
-    """
-    import tensorflow as tf
-
-    integer = tf.int64 if G.dtype == tf.float64 else tf.int32
-    return tf.bitwise.bitwise_and(tf.bitcast(G, integer), integer.max)
-
-
-@functools.cache
-def _compiled_fold() -> Callable[..., Any]:
-    """Return a TensorFlow function that keeps the largest |G| of every 32 elements.
-
-    It reads a gradient once and on all threads, where TensorFlow's own operations would
-    read it twice, for its largest and its smallest element.
-    """
-    import tensorflow as tf
-
-    @tf.function(jit_compile=True, autograph=False)
-    def fold(Gs: Sequence[Any]) -> list[Any]:
-        folded = []
-        for G in Gs:
-            # Neighbours are compared, so that the memory is read in its order.
-            layers = tf.unstack(tf.reshape(G, [-1, _LAYERS, _LANES]), axis=1)
-            magnitudes = [_magnitudes(layer) for layer in layers]
-            while len(magnitudes) > 1:
-                pairs = zip(magnitudes[::2], magnitudes[1::2], strict=True)
-                magnitudes = [tf.maximum(*pair) for pair in pairs]
-            folded += magnitudes
-        return folded
-
-    return fold
-
-
-@functools.cache
-def _compiled_update() -> Callable[..., None]:
-    """Return the update as a TensorFlow function that XLA compiles.
-
-    It is one function for all optimizers, so that networks of equal shapes share what
-    was compiled. It takes the variables' handles: TensorFlow would have a function that
-    takes variables refuse all others once its first ones are gone.
-    """
-    import tensorflow as tf
-
-    @tf.function(jit_compile=True, autograph=False)
-    def update(
-        Ws: Sequence[Any],
-        Vs: Sequence[Any],
-        Gs: Sequence[Any],
-        steepest: Sequence[Any],
-        beta_hat: Any,
-        rest: Any,
-        rate: Any,
-        minus_zero: Any,
-    ) -> None:
-        # The processor would add to a product without rounding the product first, and
-        # the last bits would not be those of the update op by op. To add -0 changes no
-        # number, and takes its place: multiplying and adding is one instruction. XLA
-        # can't leave it out, as it doesn't know its value.
-        def rounded(product: Any) -> Any:
-            return product + minus_zero
-
-        largest = iter(steepest)
-        for W, V, G in zip(Ws, Vs, Gs, strict=True):
-            if _is_small(G):
-                most = tf.bitcast(tf.reduce_max(_magnitudes(G)), G.dtype)
-            else:
-                most = next(largest)
-            zeta = G / (1 + rounded(tf.square(G * most)))
-            V_0 = tf.raw_ops.ReadVariableOp(resource=V, dtype=G.dtype)
-            V_t = rounded(beta_hat * V_0) + rounded(rest * zeta)
-            tf.raw_ops.AssignVariableOp(resource=V, value=V_t)
-            step = rounded(rate * V_t)
-            tf.raw_ops.AssignSubVariableOp(resource=W, value=step)
-
-    return update
-
-
-def _next_seed() -> int:
-    """Return what Python's global random stream would give next, leaving it there."""
-    stream = random.Random()
-    stream.setstate(random.getstate())
-    return stream.getrandbits(32)

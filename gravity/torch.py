@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiable
 
-from gravity.shared import checked, initial_velocity
+from gravity._shared import checked, initial_velocity
 
 
 class Gravity(Optimizer):

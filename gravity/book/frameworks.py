@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravity import kinematics
+from gravity._shared import initial_velocity
 from gravity.experiments.environment import code_version
 from gravity.experiments.runs import default_roots
-from gravity.shared import initial_velocity
 
 Array: TypeAlias = NDArray[Any]
 

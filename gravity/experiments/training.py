@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gravity._shared import initial_velocity
 from gravity.experiments import datasets, environment, models
 from gravity.experiments.checkpoints import Checkpoints, Progress
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.optimizers import OPTIMIZERS
 from gravity.experiments.runs import METRICS, Run, RunStore
-from gravity.shared import initial_velocity
 
 if TYPE_CHECKING:
     import keras

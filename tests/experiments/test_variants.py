@@ -24,7 +24,7 @@ def train(optimizer, gradients=GRADIENTS):
 
 def reference(bound, factor=1.0, average="paper", scale=1.0, alpha=0.02):
     """What the docstring of `Variant` says, in plain NumPy."""
-    from gravity.shared import initial_velocity
+    from gravity._shared import initial_velocity
 
     weights = [w.copy() for w in WEIGHTS]
     for index, w in enumerate(weights):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from gravity import optimizer as optimizer_module
+from gravity import _compiled
 from gravity.experiments import training
 from gravity.experiments.experiment import Experiment
 from gravity.optimizer import Gravity
@@ -28,7 +28,7 @@ SCHEDULES = keras.optimizers.schedules
 def compiled(monkeypatch):
     """Return a switch between the two ways, and count the compiled groups."""
     calls = []
-    together = optimizer_module._update_together
+    together = _compiled._update_together
 
     def counted(*arguments):
         calls.append(len(arguments[0]))
@@ -37,10 +37,10 @@ def compiled(monkeypatch):
     def switch(on):
         calls.clear()
         least = 0 if on else math.inf
-        monkeypatch.setattr(optimizer_module, "_WORTH_COMPILING", least)
+        monkeypatch.setattr(_compiled, "_WORTH_COMPILING", least)
         return calls
 
-    monkeypatch.setattr(optimizer_module, "_update_together", counted)
+    monkeypatch.setattr(_compiled, "_update_together", counted)
     return switch
 
 
@@ -131,8 +131,60 @@ def test_variables_of_every_type_are_updated(compiled, dtypes, groups):
     assert calls == groups
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int32"])
+def test_gradients_of_every_type_are_taken(compiled, dtype):
+    def run():
+        return trained({}, gradients(4, (dtype,) * 4), FLOAT32)
+
+    compiled(False)
+    expected = run()
+    calls = compiled(True)
+    assert_same_bits(run(), expected)
+    assert calls == [4]
+
+
+def test_one_number_may_be_the_gradient_of_every_weight(compiled):
+    def run():
+        return trained({}, [[tf.constant(0.3)] * 4] * 3, FLOAT32)
+
+    compiled(False)
+    expected = run()
+    compiled(True)
+    assert_same_bits(run(), expected)
+
+
+def test_empty_variables_are_left_out(compiled):
+    def run():
+        variables = [keras.Variable(np.ones(s, "float32")) for s in ((0, 3), (4, 5))]
+        optimizer = Gravity(seed=0)
+        optimizer.build(variables)
+        grads = [tf.ones(W.shape) for W in variables]
+        tf.function(lambda: optimizer.apply(grads, variables))()
+        return [W.numpy() for W in variables]
+
+    compiled(False)
+    expected = run()
+    calls = compiled(True)
+    assert_same_bits(run(), expected)
+    assert calls == [1]
+
+
 @pytest.mark.parametrize(
-    "value", [0.0, -0.0, 1e-42, 1e-38, 1e-20, 1e12, 3e38, math.inf, -math.inf, math.nan]
+    "value",
+    [
+        0.0,
+        -0.0,
+        1e-42,
+        1e-38,
+        1e-20,
+        3.9e9,
+        4e9,
+        1e12,
+        3e38,
+        math.inf,
+        -math.inf,
+        math.nan,
+    ],
 )
 def test_extreme_gradients_are_treated_alike(compiled, value):
     def run():
@@ -285,7 +337,7 @@ def test_a_subclass_with_its_own_update_is_asked(compiled):
 
 
 def test_small_networks_are_updated_op_by_op():
-    assert optimizer_module._WORTH_COMPILING == 2**19
+    assert _compiled._WORTH_COMPILING == 2**19
 
 
 def test_what_was_compiled_keeps_no_variable(compiled):

@@ -12,6 +12,7 @@ import pickle
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -285,6 +286,77 @@ def test_extreme_gradients_give_finite_steps(size):
     np.testing.assert_allclose(numpy(W), expected, atol=1e-6)
 
 
+# Where the fourth power of the largest gradient overflows, and just below it.
+STEEP = [3.9e9, 4e9, 1e10, 1e19, 3e38]
+
+
+def zeta_of(G) -> np.ndarray:
+    W = variable(np.zeros(len(G)))
+    optimizer = Gravity(1.0, alpha=0.0)
+    optimizer.apply([tensor(G)], [W])
+    return 2 * velocity_of(optimizer)
+
+
+@pytest.mark.parametrize("size", STEEP)
+def test_a_steep_gradient_bends_the_others_as_the_paper_says(size):
+    G = np.array([size, -size / 3, 1.0, 1e-9, 1 / size, 0.0])
+    np.testing.assert_allclose(zeta_of(G), G / (1 + (G * size) ** 2), atol=1.3e-10)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="concerns a setting of JAX")
+@pytest.mark.parametrize("size", STEEP)
+def test_nothing_overflows_that_debug_infs_would_stop_at(size):
+    import jax
+
+    with jax.debug_infs(True):
+        with pytest.raises(FloatingPointError):
+            ops.square(tensor([1e30]))
+        zeta_of([size, 1.0, -2.0, 0.0])
+
+
+CHECKED = f"""
+import numpy as np, tensorflow as tf
+from keras import Variable
+from gravity import Gravity
+tf.debugging.enable_check_numerics()
+try:
+    tf.square(tf.constant(1e30))
+    raise SystemExit("nothing is checked")
+except tf.errors.InvalidArgumentError:
+    pass
+for size in {STEEP}:
+    # The larger one is compiled where nothing is checked.
+    for shape in ((4,), (1024, 512)):
+        W = Variable(np.zeros(shape, "float32"))
+        G = np.full(shape, -1.0, "float32")
+        G.flat[0] = size
+        optimizer = Gravity(1.0, alpha=0.0)
+        optimizer.build([W])
+        step = lambda: optimizer.apply([tf.constant(G)], [W])
+        step()
+        tf.function(step)()
+        assert np.abs(W.numpy()).max() < 1e-9
+"""
+
+
+@only_tensorflow
+def test_nothing_overflows_that_check_numerics_would_stop_at():
+    # It changes what every later function of its process is made of.
+    run = subprocess.run(
+        [sys.executable, "-c", CHECKED], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_gradient_that_is_not_finite_takes_its_whole_variable_along(value):
+    W, other = variable([1.0, 2.0, 3.0]), variable([1.0])
+    optimizer = Gravity(seed=0)
+    optimizer.apply([tensor([0.1, value, 0.0]), tensor([0.1])], [W, other])
+    assert np.all(np.isnan(numpy(W)))
+    assert np.all(np.isfinite(numpy(other)))
+
+
 # The initial velocity.
 
 
@@ -328,17 +400,20 @@ def test_initial_velocity_follows_from_the_seed():
         assert not np.intersect1d(initial_velocity(seed=5), other_draw).size
 
 
-def test_without_a_seed_it_follows_from_keras_global_seed():
+def test_without_a_seed_noise_is_drawn_and_keras_global_seed_reproduces_it():
     draws = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(seed)
-        draws.append(initial_velocity())
+        draws.append([initial_velocity(), initial_velocity()])
     np.testing.assert_array_equal(draws[0], draws[1])
-    assert not np.intersect1d(draws[0], draws[2]).size
+    # Two optimizers differ, and so do two global seeds.
+    different = [*draws[0], *draws[2]]
+    for index, one in enumerate(different):
+        for other in different[index + 1 :]:
+            assert not np.intersect1d(one, other).size
 
 
-@pytest.mark.parametrize("seed", [None, 3])
-def test_no_global_random_stream_is_disturbed(seed):
+def test_no_global_random_stream_is_disturbed_where_a_seed_is_given():
     def draw():
         return [
             random.random(),
@@ -353,7 +428,10 @@ def test_no_global_random_stream_is_disturbed(seed):
     undisturbed = draw()
     keras.utils.set_random_seed(12)
     W = variable(np.zeros(10))
-    Gravity(seed=seed).apply([tensor(np.ones(10))], [W])
+    optimizer = Gravity(seed=3)
+    optimizer.apply([tensor(np.ones(10))], [W])
+    # A copy has its seed.
+    Gravity.from_config(optimizer.get_config())
     for one, other in zip(undisturbed, draw(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -436,6 +514,38 @@ def test_a_callable_learning_rate():
     V_1 = 0.2 / 0.3 * noise(1, (2,)) / 2
     np.testing.assert_allclose(velocity_of(optimizer), V_1, rtol=1e-6)
     np.testing.assert_allclose(numpy(W), -0.3 * V_1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("given", [None, 0.5])
+@pytest.mark.parametrize("build_in_step", [True, False])
+def test_a_callable_learning_rate_may_read_the_optimizers_iterations(
+    given, build_in_step
+):
+    W = variable([1.0, -1.0])
+    optimizer = Gravity(
+        lambda: 0.25 / (1 + ops.cast(optimizer.iterations, "float32")),
+        seed=6,
+        initial_learning_rate=given,
+    )
+    assert optimizer.get_config()["initial_learning_rate"] == given
+    if not build_in_step:
+        optimizer.build([W])
+    G = gradients((2,), steps=4)
+    V_0 = 0.01 / (given or 0.25) * noise(6, (2,))
+    rates = [0.25, 0.25 / 2, 0.25 / 3, 0.25 / 4]
+    weights, _ = kinematics.trajectory(numpy(W), V_0, G.astype("float64"), rates)
+
+    def step(gradient):
+        optimizer.apply([gradient], [W])
+
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        step = tf.function(step)
+    for gradient in G:
+        step(tensor(gradient))
+    assert_parity(numpy(W), weights[-1])
+    assert optimizer.get_config()["initial_learning_rate"] == (given or 0.25)
 
 
 # What Keras expects of its own optimizers.
@@ -589,6 +699,67 @@ def test_another_process_loads_a_model_once_it_has_imported_the_class(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "4"
+
+
+# Made on TensorFlow by gravity at commit e675653, after three epochs.
+SAVED = Path(__file__).parent / "saved"
+
+
+def saved_data() -> tuple[np.ndarray, np.ndarray]:
+    x = (np.arange(24).reshape(8, 3) % 7 - 3).astype("float32") / 4
+    y = (np.arange(16).reshape(8, 2) % 5 - 2).astype("float32") / 4
+    return x, y
+
+
+def test_a_model_that_an_earlier_version_saved_trains_on():
+    """Its file names the class's place in the package, which may have changed."""
+    model = keras.models.load_model(SAVED / "gravity.keras")
+    optimizer = model.optimizer
+    assert type(optimizer) is Gravity
+    settings = {
+        "learning_rate": 0.25,
+        "alpha": 0.03,
+        "beta": 0.7,
+        "seed": 9,
+        "first_step": 1,
+        "initial_learning_rate": 0.5,
+        "weight_decay": 0.004,
+    }
+    assert optimizer.get_config().items() >= settings.items()
+    assert int(optimizer.iterations) == 6
+    x, y = saved_data()
+    W, V = np.zeros((3, 2)), 0.03 / 0.5 * noise(9, (3, 2))
+    for step in range(10):
+        if step == 6:
+            assert_parity(numpy(model.weights[0]), W, 1e-5)
+            assert_parity(velocity_of(optimizer), V, 1e-5)
+            model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        rows = slice(4 * (step % 2), 4 * (step % 2) + 4)
+        G = 2 * x[rows].T @ (x[rows] @ W - y[rows]) / y[rows].size
+        W = W - 0.25 * 0.004 * W
+        W, V = kinematics.update(W, V, G, step + 1, 0.25, 0.7)
+    assert_parity(numpy(model.weights[0]), W, 1e-5)
+    assert_parity(velocity_of(optimizer), V, 1e-5)
+
+
+def test_a_variant_that_an_earlier_version_saved_is_loaded():
+    from gravity.experiments.variants import Variant
+
+    model = keras.models.load_model(SAVED / "variant.keras")
+    assert type(model.optimizer) is Variant
+    settings = {
+        "bound": "running_rms",
+        "factor": 0.5,
+        "average": "constant",
+        "gradient_scale": 2.0,
+        "seed": 9,
+    }
+    assert model.optimizer.get_config().items() >= settings.items()
+    # The iteration, the rate, the velocity, and the average of G².
+    iteration, _, velocity, size = state(model.optimizer)
+    assert iteration == 6
+    assert velocity[0, 0] == pytest.approx(-0.01833817, rel=1e-6)
+    assert size == pytest.approx(0.05360094, rel=1e-6)
 
 
 def test_set_weights_carries_the_state_over():
@@ -764,6 +935,62 @@ def test_variables_without_a_gradient_stay_as_they_are():
     assert numpy(W[1]) != 2.0
     with pytest.raises(ValueError, match="No gradients provided"):
         optimizer.apply([None, None], W)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}], ids=str
+)
+def test_empty_variables_are_left_alone(arguments):
+    empty, W = variable(np.zeros((0, 3))), variable([1.0, -2.0])
+    same = variable([1.0, -2.0])
+    optimizer, alone = Gravity(alpha=0.0, **arguments), Gravity(alpha=0.0, **arguments)
+    nothing = tensor(np.zeros((0, 3)))
+    for G in gradients((2,), steps=3):
+        optimizer.apply([nothing, tensor(G)], [empty, W])
+        alone.apply([tensor(G)], [same])
+    np.testing.assert_array_equal(numpy(W), numpy(same))
+    only = Gravity()
+    only.apply([nothing], [variable(np.zeros((0, 3)))])
+    assert int(only.iterations) == 1
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "int32"])
+def test_variables_that_are_not_real_numbers_are_refused(dtype):
+    W = keras.Variable(np.ones(2), dtype=dtype, trainable=False, name="phase")
+    with pytest.raises(ValueError, match="real floating-point") as caught:
+        Gravity().build([variable([1.0]), W])
+    assert str(caught.value).endswith(f"Received: 'phase' of dtype {dtype}")
+
+
+@pytest.mark.parametrize(
+    "G",
+    [
+        np.float32(0.5),
+        [0.5, -2.0],
+        np.array([0.5, -2.0]),
+        np.array([0.5, -2.0], "float16"),
+        np.array([1, -2]),
+        np.array([0.5], "float32"),
+        0.5,
+    ],
+    ids=repr,
+)
+def test_gradients_are_what_adam_takes(G):
+    """Another type, or a shape that broadcasts to the variable's."""
+    W, same = variable([1.0, -2.0]), variable([1.0, -2.0])
+    Gravity(seed=0).apply([G], [W])
+    dense = np.broadcast_to(np.asarray(G, "float32"), (2,))
+    Gravity(seed=0).apply([tensor(dense)], [same])
+    np.testing.assert_array_equal(numpy(W), numpy(same))
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (2, 3), (1, 2, 2)])
+def test_a_gradient_of_another_shape_is_refused(shape):
+    W = variable(np.zeros((2, 2)))
+    error = "(?i)shape|size|broadcast"
+    with pytest.raises(Exception, match=error):  # each backend has its own
+        Gravity().apply([tensor(np.ones(shape))], [W])
+    np.testing.assert_array_equal(numpy(W), np.zeros((2, 2)))
 
 
 def test_variables_that_their_gradient_overwrites_have_no_velocity():
@@ -967,8 +1194,9 @@ def test_bad_learning_rates_are_named(value):
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 @pytest.mark.parametrize("kind", [starts_at, lambda value: lambda: value])
 def test_what_bad_schedules_start_at_is_named(kind, value):
+    # A callable isn't asked before.
     with pytest.raises(ValueError, match="`learning_rate` must be") as caught:
-        Gravity(kind(value))
+        Gravity(kind(value)).build([variable([1.0])])
     start = float(str(caught.value).rsplit("which starts at ")[-1])
     assert start == pytest.approx(value, nan_ok=True)
 

@@ -18,7 +18,7 @@ from torch import nn
 
 import gravity.torch
 from gravity import kinematics
-from gravity.shared import initial_velocity
+from gravity._shared import initial_velocity
 from gravity.torch import Gravity
 
 SHAPES = [(), (3,), (4, 5), (2, 3, 1, 4)]

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 N = TypeVar("N", int, float)
 
+# From these on, the largest element of a gradient has a fourth power that overflows.
+STEEPEST = {"float32": 4e9, "float64": 1e77}
+
 
 def initial_velocity(
     shape: Sequence[int],
