@@ -289,10 +289,10 @@ def verdicts(
     """
     ours = by_seed(runs)
     reduced = any(run.experiment.scale != "paper" for run in runs)
-    seeds = f"Ours, {len(ours)} seed{'s' * (len(ours) != 1)}"
+    seeds = f"ours, {len(ours)} seed{'s' * (len(ours) != 1)}"
     rows: list[list[str | None]] = []
     for statement in statements:
-        judged = {"The authors'": statement.judge(authors)}
+        judged = {"authors'": statement.judge(authors)}
         if ours:
             judged[seeds] = over_seeds(statement.judge, ours, reduced=reduced)
         name: str | None = statement.text

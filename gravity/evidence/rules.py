@@ -97,7 +97,9 @@ def _number(value: float, metric: str) -> str:
 def _measured(
     name: str, metric: str, values: Mapping[str, Sequence[float]]
 ) -> Measured:
-    return Measured(name, values, lambda value: _number(value, metric))
+    if metric.endswith("loss"):
+        return Measured(name, values, lambda value: _number(value, metric))
+    return Measured(f"{name}, %", values, lambda value: f"{100 * value:.2f}")
 
 
 def better(winner: str, losers: Sequence[str], metric: str) -> Rule:

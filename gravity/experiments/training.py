@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gravity._shared import initial_velocity
-from gravity.experiments import datasets, environment, models
+from gravity.experiments import datasets, environment, models, programs
 from gravity.experiments.checkpoints import Checkpoints, Progress
 from gravity.experiments.experiment import Experiment
 from gravity.experiments.optimizers import OPTIMIZERS
@@ -32,7 +32,11 @@ _SETTINGS = ("GRAVITY_RUNS", "GRAVITY_DATA", "KERAS_BACKEND", *environment.THREA
 
 
 def train(
-    experiment: Experiment, store: RunStore | None = None, *, progress: bool = True
+    experiment: Experiment,
+    store: RunStore | None = None,
+    *,
+    progress: bool = True,
+    whole_epochs: bool | None = None,
 ) -> Run:
     """Return the run of `experiment`, training it first if it isn't stored.
 
@@ -52,10 +56,14 @@ def train(
         experiment: what to run.
         store: where to look for the run and to keep it. Defaults to `RunStore()`.
         progress: whether to show a bar with one step an epoch. Defaults to `True`.
+        whole_epochs: whether each epoch is one compiled program, as
+            `gravity.experiments.programs` has it, rather than a step a call. Needs
+            Keras on JAX. `None` (the default) does so where JAX has an accelerator.
 
     Raises:
         ValueError: the run isn't stored, and is one on other data than
-            `gravity.experiments.datasets.load` gives here.
+            `gravity.experiments.datasets.load` gives here; or whole epochs are asked
+            for where Keras's backend isn't JAX.
         RunStoreError: the store can't be written to; nothing was trained.
         CheckpointError: the run was begun with another backend or other versions.
     """
@@ -76,7 +84,7 @@ def train(
         if stored := store.find(experiment):
             return stored
         try:
-            run = _train(experiment, store, checkpoints, progress)
+            run = _train(experiment, store, checkpoints, progress, whole_epochs)
         except (KeyboardInterrupt, OSError):
             print(
                 "\nStopped. Finished epochs are kept; the next ones are computed by\n"
@@ -111,10 +119,14 @@ def train_all(
     store: RunStore | None = None,
     *,
     progress: bool = True,
+    whole_epochs: bool | None = None,
 ) -> list[Run]:
     """Return the runs of several experiments; see `train`."""
     store = RunStore() if store is None else store
-    return [train(experiment, store, progress=progress) for experiment in experiments]
+    return [
+        train(experiment, store, progress=progress, whole_epochs=whole_epochs)
+        for experiment in experiments
+    ]
 
 
 def create_model(experiment: Experiment) -> "keras.Model":
@@ -184,10 +196,21 @@ def epoch_order(experiment: Experiment, epoch: int, size: int) -> np.ndarray:
 
 
 def _train(
-    experiment: Experiment, store: RunStore, checkpoints: Checkpoints, show: bool
+    experiment: Experiment,
+    store: RunStore,
+    checkpoints: Checkpoints,
+    show: bool,
+    whole_epochs: bool | None,
 ) -> Run:
-    data = datasets.load(experiment.dataset)
     here = environment.current()
+    if whole_epochs and here["backend"] != "jax":
+        raise ValueError(
+            "Argument `whole_epochs` must be False or None unless Keras's backend is "
+            f"JAX. Received: whole_epochs={whole_epochs} on {here['backend']}"
+        )
+    if programs.available() if whole_epochs is None else whole_epochs:
+        here["whole_epochs"] = True
+    data = datasets.load(experiment.dataset)
     model = create_model(experiment)
     # Keras would build it in the first step; what it holds is needed before that.
     model.optimizer.build(model.trainable_variables)
@@ -256,7 +279,13 @@ def _fit(
     if experiment.validation_size is not None:
         x, y = data.x_train, data.y_train
         held_out = validation_subset(experiment, len(x))
-    validation = _batches(x, y, held_out, experiment.batch_size)
+    if progress.environments[-1].get("whole_epochs"):
+        program = programs.Programs(
+            [model], [], data, (x, y, held_out), experiment.batch_size
+        )
+    else:
+        program = None
+        validation = _batches(x, y, held_out, experiment.batch_size)
     done = kept = progress.epochs
     if show:
         device = progress.environments[-1]["device"]
@@ -270,17 +299,22 @@ def _fit(
         for epoch in range(done, experiment.epochs):
             clock = time.perf_counter()
             order = subset[epoch_order(experiment, epoch, len(subset))]
-            logs = model.fit(
-                _batches(data.x_train, data.y_train, order, experiment.batch_size),
-                shuffle=False,
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                validation_data=validation,
-                verbose=0,
-                callbacks=[stops],
-            ).history
+            if program:
+                stops.check()
+                (logs,) = program.run([order])
+            else:
+                history = model.fit(
+                    _batches(data.x_train, data.y_train, order, experiment.batch_size),
+                    shuffle=False,
+                    initial_epoch=epoch,
+                    epochs=epoch + 1,
+                    validation_data=validation,
+                    verbose=0,
+                    callbacks=[stops],
+                ).history
+                logs = {metric: history[metric][0] for metric in METRICS}
             for metric in METRICS:
-                progress.history[metric].append(float(logs[metric][0]))
+                progress.history[metric].append(float(logs[metric]))
             progress.seconds += time.perf_counter() - clock
             try:
                 checkpoints.save(
@@ -302,8 +336,10 @@ def _fit(
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator["keras.callbacks.Callback"]:
+def _interruptible() -> Iterator[Any]:
     """Yield a callback that raises `KeyboardInterrupt` once Ctrl-C was pressed.
+
+    It does so after each batch, and when its method `check` is called.
 
     Python only reports what is raised while it deletes an object or calls back from
     its garbage collector. TensorFlow's objects take long to delete, and every epoch
@@ -320,33 +356,34 @@ def _interruptible() -> Iterator["keras.callbacks.Callback"]:
         pressed = True
         signal.signal(signal.SIGINT, usual)
 
-    def stop_if_pressed() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
     class Stops(keras.callbacks.Callback):
         # Without this, Keras would wait for every step's result on a TPU.
         async_safe = True
 
+        def check(self) -> None:
+            if pressed:
+                raise KeyboardInterrupt
+
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            stop_if_pressed()
+            self.check()
 
         def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-            stop_if_pressed()
+            self.check()
 
+    stops = Stops()
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not usual
     ):
-        yield Stops()
+        yield stops
         return
     signal.signal(signal.SIGINT, press)
     try:
-        yield Stops()
+        yield stops
     finally:
         signal.signal(signal.SIGINT, usual)
     # Pressed after the last batch, it still is to stop what comes next.
-    stop_if_pressed()
+    stops.check()
 
 
 def _batches(x: np.ndarray, y: np.ndarray, order: np.ndarray, size: int) -> Any:

@@ -57,7 +57,7 @@ def test_without_a_run_of_ours_it_shows_the_authors_and_how_to_make_ours(shown):
     for words in ("(a)", "(d)", "Gravity", "Adam", "RMSprop"):
         assert f"<!-- {words} -->" in curves
     assert "Runs of this book" not in curves
-    assert "Ours" not in text
+    assert "ours, " not in text
     last = published.load("mnist", "vgg19", "gravity").history["val_accuracy"][-1]
     assert f"{100 * last:.1f} % with Gravity" in text
     for command in (
@@ -84,7 +84,7 @@ def test_with_runs_of_ours_both_stand_side_by_side(shown, tmp_path):
         "at the end of ours, after 2 epochs at 0.125 of the paper's width, 80.0 % with "
         "Gravity, 70.0 % with Adam and 60.0 % with RMSprop, on average over 3 seeds."
     ) in text
-    assert "Ours, 3 seeds" in text
+    assert "ours, 3 seeds" in text
     # "Gravity has the lowest test loss": last (best) of each, and the verdict.
     assert (
         '<td class="gravity-words">last test loss (best)</td><td>0.2 (0.2)</td>'

@@ -81,10 +81,10 @@ def test_numbers_of_several_seeds_are_their_mean():
         {"gravity": history([0.1, 0.5, 0.3]), "adam": history([0.1, 0.2, 0.4])},
     ]
     (measured,) = over_seeds(rule, seeds).measured
-    assert measured.name == "last training accuracy (best)"
+    assert measured.name == "last training accuracy (best), %"
     assert measured.values["gravity"] == pytest.approx((0.5, 0.7))
-    assert measured.written("gravity") == "50.00 % (70.00 %)"
-    assert measured.written("adam") == "35.00 % (35.00 %)"
+    assert measured.written("gravity") == "50.00 (70.00)"
+    assert measured.written("adam") == "35.00 (35.00)"
 
 
 def test_chance_is_that_of_the_binomial_test():

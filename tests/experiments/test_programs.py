@@ -9,7 +9,7 @@ import pytest
 
 from gravity.experiments import datasets, training
 from gravity.experiments.experiment import Experiment
-from gravity.experiments.runs import METRICS
+from gravity.experiments.runs import METRICS, RunStore
 
 if keras.backend.backend() != "jax":
     pytest.skip("Keras's backend isn't JAX", allow_module_level=True)
@@ -150,6 +150,38 @@ def test_many_runs_in_one_program_are_each_as_alone():
     assert len(set(losses)) == len(experiments)
     # What is traced into the program is not left in the optimizer.
     assert [model.optimizer.beta for model in models] == [0.9, 0.9, 0.9, 0.5, 0.9]
+
+
+def test_a_stopped_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    experiment = described(optimizer="gravity")
+    straight = training.train(
+        experiment, RunStore(tmp_path / "straight"), progress=False, whole_epochs=True
+    )
+    assert straight.provenance["whole_epochs"] is True
+    store, run, calls = RunStore(tmp_path / "stopped"), programs.Programs.run, []
+
+    def stop_in_the_second(self, orders):
+        calls.append(orders)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(self, orders)
+
+    monkeypatch.setattr(programs.Programs, "run", stop_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(experiment, store, progress=False, whole_epochs=True)
+    continued = training.train(experiment, store, progress=False, whole_epochs=True)
+    assert continued.provenance["resumed"] == 1
+    assert continued.history == straight.history
+    for one in (straight, continued):
+        assert len(one.provenance["weights_sha256"]) == 64
+    digests = {one.provenance["weights_sha256"] for one in (straight, continued)}
+    assert len(digests) == 1
+
+
+def test_on_a_processor_steps_are_calls_unless_asked_for(tmp_path):
+    experiment = described(optimizer="gravity", epochs=1)
+    run = training.train(experiment, RunStore(tmp_path), progress=False)
+    assert "whole_epochs" not in run.provenance
 
 
 def test_images_are_kept_as_bytes_where_that_loses_nothing():

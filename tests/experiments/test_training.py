@@ -419,3 +419,9 @@ def test_training_holds_its_images_once(tmp_path):
     )
     # A second copy of the images, in the order of the epoch say, would make it 1.
     assert float(done.stdout.split()[-1]) < 0.5
+
+
+def test_whole_epochs_need_jax(store):
+    with pytest.raises(ValueError, match=r"`whole_epochs` must be .* on tensorflow"):
+        training.train(SMALL, store, progress=False, whole_epochs=True)
+    assert list(store) == []
