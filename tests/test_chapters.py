@@ -243,6 +243,15 @@ def test_code_of_a_function_is_its_statements():
     assert chapters.code_of(bare).data == "```python\nreturn x\n```"
 
 
+def test_braces_in_a_path_are_part_of_it(chapter, tmp_path):
+    folder = tmp_path / "{EPOCHS} {0}"
+    folder.mkdir()
+    notebook = chapter(CHECK, END).rename(folder / "in.ipynb")
+    output = folder / "{out}.ipynb"
+    execution.execute(notebook, output, {"EPOCHS": 3}, progress=False)
+    assert sorted(folder.iterdir()) == [folder / "in.ipynb", output]
+
+
 def test_parameters_are_read_with_their_meaning(chapter):
     found = execution.parameters(chapter())
     assert found["SEEDS"]["inferred_type_name"] == "list[int]"
