@@ -196,8 +196,8 @@ def execute(
     log.setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            str(notebook),
-            str(draft),
+            _escaped(notebook),
+            _escaped(draft),
             checked,
             progress_bar=progress,
             # When it is asked to end while it computes, it prints a traceback.
@@ -223,6 +223,11 @@ def execute(
     nbformat.write(executed, draft)
     os.replace(draft, output)
     return output
+
+
+def _escaped(path: str | os.PathLike[str]) -> str:
+    """Return a path in which papermill fills in no parameters."""
+    return os.fspath(path).replace("{", "{{").replace("}", "}}")
 
 
 def _merge_parameters(

@@ -225,3 +225,12 @@ def test_file_that_is_no_notebook_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=f"{path} isn't a notebook: "):
         execution.execute(path, tmp_path / "out.ipynb", progress=False)
+
+
+def test_braces_in_a_path_are_part_of_it(chapter, tmp_path):
+    folder = tmp_path / "{EPOCHS} {0}"
+    folder.mkdir()
+    notebook = chapter(CHECK, END).rename(folder / "in.ipynb")
+    output = folder / "{out}.ipynb"
+    execution.execute(notebook, output, {"EPOCHS": 3}, progress=False)
+    assert sorted(folder.iterdir()) == [folder / "in.ipynb", output]

@@ -400,6 +400,15 @@ def folder(tmp_path):
     return made
 
 
+def test_number_of_kept_epochs_is_known_without_reading_them(folder, tmp_path):
+    assert checkpoints.kept_epochs(tmp_path, EXPERIMENT.run_id) == 3
+    for path in folder.folder.iterdir():
+        path.write_bytes(b"")
+    assert checkpoints.kept_epochs(tmp_path, EXPERIMENT.run_id) == 3
+    folder.delete()
+    assert checkpoints.kept_epochs(tmp_path, EXPERIMENT.run_id) == 0
+
+
 def test_checkpoint_comes_back_as_it_was(folder):
     found, arrays = folder.load(ENVIRONMENT)
     assert found == progress(3)

@@ -88,6 +88,8 @@ def make(place, target="book", **variables):
         env=environment(),
         capture_output=True,
         text=True,
+        # Some steps sleep for longer, and must not be waited for.
+        timeout=300,
     )
 
 
