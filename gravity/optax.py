@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -19,9 +20,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 import jax.numpy as jnp
+from jax.experimental.shard_alike import shard_alike
 from jax.typing import ArrayLike, DTypeLike
 
-from gravity._shared import checked, initial_velocity
+from gravity._shared import STEEPEST, checked, initial_velocity
 
 __all__ = ["ScaleByGravityState", "gravity", "initial_velocity", "scale_by_gravity"]
 
@@ -77,11 +79,15 @@ def scale_by_gravity(
                 "Argument `params` must hold real arrays: a complex gradient has no "
                 "one size that Gravity could bend it by. Received a complex one."
             )
-        noise = optax.tree.random_like(key, params, dtype=jnp.float32)
-        velocity = jax.tree.map(
-            lambda W, n: (sigma * n).astype(velocity_dtype or W.dtype), params, noise
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(key, len(leaves))
+        velocity = [
+            (sigma * _noise_like(W, k)).astype(velocity_dtype or _float_type(W))
+            for W, k in zip(leaves, keys, strict=True)
+        ]
+        return ScaleByGravityState(
+            jnp.zeros([], jnp.int32), jax.tree.unflatten(structure, velocity)
         )
-        return ScaleByGravityState(jnp.zeros([], jnp.int32), velocity)
 
     def update_fn(
         updates: optax.Updates,
@@ -93,14 +99,16 @@ def scale_by_gravity(
         def new_velocity(G: Any, V: Any) -> Any:
             if G is None:
                 return None
-            dtype = jnp.promote_types(G.dtype, jnp.float32)
-            G = G.astype(dtype)
+            dtype = jnp.promote_types(_float_type(G), jnp.float32)
+            G = jnp.asarray(G).astype(dtype)
             t = (state.count + first_step).astype(dtype)
             beta_hat = (beta * t + 1) / (t + 2)
             # max|G|: so written, XLA's update on a CPU takes two thirds of the time.
             steepest = jnp.maximum(jnp.max(G, initial=0), -jnp.min(G, initial=0))
-            zeta = G / (1 + jnp.square(G * steepest))
-            return beta_hat * V.astype(dtype) + (1 - beta_hat) * zeta
+            # No ζ exceeds 1 / (2 max|G|), which is nothing where the square overflows.
+            kept = 1 - (steepest >= STEEPEST[dtype.name]).astype(dtype)
+            zeta = G / (1 + jnp.square(G * (kept * steepest)))
+            return beta_hat * V.astype(dtype) + kept * (1 - beta_hat) * zeta
 
         def by_leaf(function: Callable[..., Any], *trees: Any) -> Any:
             return jax.tree.map(function, *trees, is_leaf=lambda leaf: leaf is None)
@@ -112,7 +120,9 @@ def scale_by_gravity(
             state.velocity,
         )
         updates = by_leaf(
-            lambda V_t, G: None if G is None else V_t.astype(G.dtype), new, updates
+            lambda V_t, G: None if G is None else V_t.astype(_float_type(G)),
+            new,
+            updates,
         )
         count = optax.safe_increment(state.count)
         return updates, ScaleByGravityState(count, velocity)
@@ -142,7 +152,11 @@ def gravity(
     W \leftarrow W - l V$$
 
     with $V_0 \sim \mathcal{N}(0, \alpha / l_0)$. The maximum goes over the whole
-    array; a gradient of zero is no special case.
+    array; a gradient of zero is no special case. No ζ exceeds 1 / (2 max|G|), so it
+    counts as 0 where max|G| is 4e9 or more (1e77 in float64), whose fourth power
+    overflows. One NaN or infinity in a gradient makes the whole array NaN, because the
+    maximum takes it to every element; Adam would lose that element alone.
+    `optax.apply_if_finite` skips such an update.
 
     Example:
 
@@ -165,9 +179,10 @@ def gravity(
         beta: What the parameter of the moving average grows to, from 0 to 1. The
             average goes over about 1 / (1 - beta) updates. Defaults to `0.9`.
         key: What the initial velocities are drawn from, a key of `jax.random` or an
-            integer, 0 or more, for `jax.random.key`. The numbers are JAX's: for those
-            that `gravity.Gravity` and `gravity.torch.Gravity` draw, put the arrays of
-            `initial_velocity` in their place with
+            integer, 0 or more, for `jax.random.key`. It has no default, as JAX has no
+            global generator: two optimizers of one key share their noise. The numbers
+            are JAX's: for those that `gravity.Gravity` and `gravity.torch.Gravity`
+            draw, put the arrays of `initial_velocity` in their place with
             `optax.tree.set(state, velocity=arrays)`.
         first_step: The t of the first update, 0 or 1. Defaults to `0`, as in the
             paper's Eq. 28 and Table 2 and in the authors' experiments; 1 is its
@@ -195,7 +210,11 @@ def gravity(
             are not checked: under `jax.jit` their values aren't known.
 
     The update is computed in float32, for float64 gradients in float64, and returned
-    in the gradients' type. t counts the updates.
+    in the gradients' type, or in float32 where that is an integer's. t counts the
+    updates. Each velocity lies where its parameter lies, on whatever mesh that is.
+    Within `jax.shard_map` an array is the piece that one device has, here as
+    everywhere: `init` draws the same noise on all devices, and the maximum goes over
+    the piece. Call `init` and `update` outside of it for those of the whole array.
 
     References:
         - [Bahrami and Pouriyan Zadeh, Gravity Optimizer: a Kinematic Approach on
@@ -224,6 +243,30 @@ def gravity(
     if not (isinstance(weight_decay, float) and weight_decay == 0):
         parts.append(optax.add_decayed_weights(weight_decay, mask))
     return optax.chain(*parts, optax.scale_by_learning_rate(learning_rate))
+
+
+def _float_type(x: Any) -> Any:
+    """Return the type of an array or a Python number, float32 for an integer's."""
+    dtype = jnp.result_type(x)
+    return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.dtype("float32")
+
+
+def _noise_like(W: Any, key: Any) -> Any:
+    """Draw normal numbers in float32, of the shape of W and where W is."""
+    shape = jnp.shape(W)
+    if isinstance(W, jax.Array) and not isinstance(W, jax.core.Tracer) and W.committed:
+        return _normal_at(W.sharding)(key, shape, jnp.float32)
+    noise = jax.random.normal(key, shape, jnp.float32)
+    if isinstance(W, jax.core.Tracer):
+        # The zeros have the places that W's type tells, and the compiler finds others.
+        return shard_alike(W, jnp.zeros_like(W, jnp.float32) + noise)[1]
+    return noise
+
+
+@functools.cache
+def _normal_at(sharding: jax.sharding.Sharding) -> Callable[..., jax.Array]:
+    """Return `jax.random.normal` for numbers that no device holds all of."""
+    return jax.jit(jax.random.normal, static_argnums=(1, 2), out_shardings=sharding)
 
 
 def _checked(

@@ -18,7 +18,9 @@ except ModuleNotFoundError as error:
 
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, _use_grad_for_differentiable
+from torch.utils._python_dispatch import _disable_current_modes
 
+from gravity import _sharded
 from gravity._shared import checked, initial_velocity
 
 
@@ -33,7 +35,9 @@ class Gravity(Optimizer):
     W \leftarrow W - l V$$
 
     with $V_0 \sim \mathcal{N}(0, \alpha / l_0)$. The maximum goes over the whole
-    tensor; a gradient of zero is no special case.
+    tensor; a gradient of zero is no special case. One NaN in a gradient makes the whole
+    parameter NaN, because the maximum takes it to every element; Adam would lose that
+    element alone. `torch.amp.GradScaler` skips a step with such a gradient.
 
     Example:
 
@@ -63,9 +67,9 @@ class Gravity(Optimizer):
         seed: What the initial velocities are drawn from, an integer, 0 or more. Each
             parameter's follow from the seed and the parameter's place among all those
             of the optimizer, and are those of `gravity.Gravity`, on all devices.
-            Defaults to `None`, for the seed that PyTorch's global generator would give
-            next. It isn't taken from there, so no other random number changes;
-            `torch.manual_seed` makes it reproducible. Where `torch.distributed` is
+            Defaults to `None`, for one drawn from PyTorch's global generator, as its
+            layers draw their weights: two optimizers start with different noise, and
+            `torch.manual_seed` makes both reproducible. Where `torch.distributed` is
             initialized, it is the one of rank 0, so that replicas stay alike; every
             rank has to make the optimizer then, or to give a seed.
         first_step: The t of the first update, 0 or 1. Defaults to `0`, as in the
@@ -86,9 +90,10 @@ class Gravity(Optimizer):
         differentiable: Whether autograd goes through the update. Defaults to `False`.
 
     Raises:
-        ValueError: An argument is not as said above, or a parameter is complex: a
-            complex gradient has no one size that the paper's Eq. 21 could bend it by.
-            The message has the argument's name, its value and what is accepted.
+        ValueError: An argument is not as said above, a parameter is complex, or it is
+            a piece that FullyShardedDataParallel has cut. A complex gradient has no one
+            size that the paper's Eq. 21 could bend it by. The message has the
+            argument's name, its value and what is accepted.
 
     The update is computed in float32, for float64 parameters in float64. The velocity
     is kept in the parameter's own type, and drawn when the parameter has its first
@@ -96,6 +101,12 @@ class Gravity(Optimizer):
     parameters has a gradient. A sparse gradient is made dense, because the velocity
     moves every row in every update. `torch.amp.GradScaler` removes its loss scale
     before the update, which isn't proportional to the gradient.
+
+    A parameter may be a DTensor, as `torch.distributed.fsdp.fully_shard` makes it: the
+    maximum goes over its pieces in all processes, and training is that of one process.
+    FullyShardedDataParallel cuts parameters into pieces that don't know of each other,
+    which is refused. Pieces that another library hands over as tensors can't be told
+    from whole ones: there, the result depends on the number of processes.
 
     References:
         - [Bahrami and Pouriyan Zadeh, Gravity Optimizer: a Kinematic Approach on
@@ -148,8 +159,17 @@ class Gravity(Optimizer):
         except ValueError:
             self.param_groups.pop()
             raise
-        device = group["params"][0].device if group["capturable"] else "cpu"
-        group["step"] = torch.zeros((), dtype=torch.int64, device=device)
+        group["step"] = torch.tensor(0, device="cpu")
+        _place_step(group)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a state, as `load_state_dict` and `pickle` ask every optimizer to.
+
+        A checkpoint may come from another device.
+        """
+        super().__setstate__(state)
+        for group in self.param_groups:
+            _place_step(group)
 
     # The compiler of PyTorch calls a method of this name without tracing it.
     def _init_group(
@@ -169,20 +189,19 @@ class Gravity(Optimizer):
             if W.grad is None or not W.numel():
                 continue
             if not self.state[W]:
-                noise = initial_velocity(
-                    W.shape,
-                    group["seed"],
-                    index,
-                    group["alpha"],
-                    group["initial_learning_rate"],
-                )
-                V = torch.empty_like(W, memory_format=torch.preserve_format)
-                with torch.no_grad():
-                    V.copy_(torch.from_numpy(noise))
-                self.state[W]["velocity"] = V.detach()
+                # A model may be sharded or moved once its optimizer is there.
+                _sharded.check_whole(W)
+                _place_step(group)
+                self.state[W]["velocity"] = _first_velocity(W, group, index)
             params.append(W)
             grads.append(W.grad)
             velocities.append(self.state[W]["velocity"])
+
+    def _check_capture(self) -> None:
+        """Refuse to be captured in a graph that would repeat one t for ever."""
+        # PyTorch has renamed it.
+        check = getattr(self, "_accelerator_graph_capture_health_check", None)
+        (check or self._cuda_graph_capture_health_check)()
 
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -195,6 +214,7 @@ class Gravity(Optimizer):
         Returns:
             What `closure` returns, or `None`.
         """
+        self._check_capture()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -207,6 +227,19 @@ class Gravity(Optimizer):
             if params:
                 _update_group(group, params, grads, velocities)
         return loss
+
+
+def _first_velocity(W: Tensor, group: dict[str, Any], index: int) -> Tensor:
+    """Draw the velocity of one parameter; a DTensor's is laid out as that is."""
+    alpha, rate = group["alpha"], group["initial_learning_rate"]
+    noise = torch.from_numpy(
+        initial_velocity(W.shape, group["seed"], index, alpha, rate)
+    )
+    with torch.no_grad():
+        V = torch.empty_like(W, memory_format=torch.preserve_format)
+        if _sharded.layout(W) is not None:
+            noise = _sharded.laid_out(noise, W)
+        return V.copy_(noise).detach()
 
 
 def _update_group(
@@ -227,6 +260,13 @@ def _update_group(
         t = t.item()
     group["step"].add_(1)
 
+    shared = None
+    layouts = [_sharded.layout(W) for W in params]
+    if any(layouts):
+        # Each process updates the pieces that it holds.
+        params, grads, velocities = _sharded.pieces(params, grads, velocities)
+        here = [_steepest([G])[0] if G.numel() else _computed(G.sum()) for G in grads]
+        shared = _sharded.maxima(here, layouts)
     foreach = group["foreach"]
     if foreach is None:
         plain = all(type(W) in (Tensor, torch.nn.Parameter) for W in params)
@@ -234,8 +274,8 @@ def _update_group(
     update = _update_together if foreach else _update_each
     sign = -1.0 if group["maximize"] else 1.0
     lists = cast(Any, [params, grads, velocities])
-    by_kind = cast(Any, Optimizer._group_tensors_by_device_and_dtype(lists))
-    for (Ws, Gs, Vs), _ in by_kind.values():
+    by_kind = cast(Any, Optimizer._group_tensors_by_device_and_dtype(lists, True))
+    for (Ws, Gs, Vs), indices in by_kind.values():
         device = Ws[0].device
         if in_tensors:
             double = any(V.dtype == torch.float64 for V in Vs)
@@ -243,7 +283,8 @@ def _update_group(
         if isinstance(rate, Tensor):
             rate = rate.to(device)
         beta_hat = (group["beta"] * t + 1) / (t + 2)
-        update(Ws, Gs, Vs, rate, beta_hat, group["weight_decay"], sign)
+        steepest = [shared[i] for i in indices] if shared else _steepest(Gs)
+        update(Ws, Gs, Vs, steepest, rate, beta_hat, group["weight_decay"], sign)
 
 
 def _computed(tensor: Tensor) -> Tensor:
@@ -254,9 +295,9 @@ def _computed(tensor: Tensor) -> Tensor:
 def _steepest(grads: list[Tensor]) -> list[Tensor]:
     """Return max|G| of each gradient."""
     if grads[0].is_cuda:
-        return list(torch._foreach_norm(grads, math.inf))
+        return [_computed(m) for m in torch._foreach_norm(grads, math.inf)]
     # On a CPU the norm takes several times as long as these.
-    return [torch.maximum(G.max(), -G.min()) for G in grads]
+    return [_computed(torch.maximum(G.max(), -G.min())) for G in grads]
 
 
 # The two functions round alike, operation by operation, so their results are the same.
@@ -267,15 +308,16 @@ def _update_each(
     params: list[Tensor],
     grads: list[Tensor],
     velocities: list[Tensor],
+    steepest: list[Tensor],
     rate: float | Tensor,
     beta_hat: float | Tensor,
     weight_decay: float,
     sign: float,
 ) -> None:
     """Update one parameter after the other, in a way that autograd can follow."""
-    for W, G, V in zip(params, map(_computed, grads), velocities, strict=True):
-        (steepest,) = _steepest([G])
-        steepness = 1 + torch.square(G * steepest)
+    for W, G, V, m in zip(params, grads, velocities, steepest, strict=True):
+        G = _computed(G)
+        steepness = 1 + torch.square(G * m)
         V_t = beta_hat * _computed(V)
         if isinstance(beta_hat, Tensor):
             V_t = V_t.addcdiv(G, steepness / (1 - beta_hat), value=sign)
@@ -294,6 +336,7 @@ def _update_together(
     params: list[Tensor],
     grads: list[Tensor],
     velocities: list[Tensor],
+    steepest: list[Tensor],
     rate: float | Tensor,
     beta_hat: float | Tensor,
     weight_decay: float,
@@ -301,7 +344,7 @@ def _update_together(
 ) -> None:
     """Update all parameters by one call for each operation."""
     Gs, Vs = [[_computed(x) for x in xs] for xs in (grads, velocities)]
-    steepness = torch._foreach_mul(Gs, _steepest(Gs))
+    steepness = torch._foreach_mul(Gs, steepest)
     torch._foreach_mul_(steepness, steepness)
     torch._foreach_add_(steepness, 1)
     torch._foreach_mul_(Vs, beta_hat)
@@ -355,6 +398,12 @@ def _check_group(group: dict[str, Any]) -> None:
             f"Received: foreach={group['foreach']!r}"
         )
     for W in group["params"]:
+        _sharded.check_whole(W)
+        if group["differentiable"] and _sharded.layout(W) is not None:
+            raise ValueError(
+                "Argument `differentiable` must be False where a parameter is a "
+                f"DTensor. Received: differentiable={group['differentiable']!r}"
+            )
         if W.is_complex():
             raise ValueError(
                 "Argument `params` must hold real tensors; train the "
@@ -362,11 +411,18 @@ def _check_group(group: dict[str, Any]) -> None:
             )
 
 
+def _place_step(group: dict[str, Any]) -> None:
+    """Move a group's t to where its updates need it."""
+    on_device = group["capturable"] and group["params"]
+    device = group["params"][0].device if on_device else "cpu"
+    group["step"] = group["step"].to(device)
+
+
 def _next_seed() -> int:
-    """Return what PyTorch's global generator would give next, leaving it there."""
-    generator = torch.Generator()
-    generator.set_state(torch.get_rng_state())
-    seeds = [int(torch.randint(2**32, (), generator=generator))]
+    """Draw a seed from PyTorch's global generator, the same one in all processes."""
+    # Whatever the default device is, and under modes that keep no values: the same.
+    with _disable_current_modes():
+        seeds = [int(torch.randint(2**32, (), device="cpu"))]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.broadcast_object_list(seeds, src=0)
     return seeds[0]

@@ -79,6 +79,32 @@ def test_extreme_gradients_give_finite_steps(size):
     np.testing.assert_allclose(after, 1 - 0.5 * steepness * np.array(G), atol=1e-6)
 
 
+# Where the fourth power of the largest gradient overflows, and just below it.
+STEEP = [3.9e9, 4e9, 1e10, 1e19, 3e38]
+
+
+@pytest.mark.parametrize("jitted", [True, False])
+@pytest.mark.parametrize("size", STEEP)
+def test_nothing_overflows_that_debug_infs_would_stop_at(size, jitted):
+    G = np.array([size, -size / 3, 1.0, 1e-9, 1 / size, 0.0])
+    with jax.debug_infs(True):
+        with pytest.raises(FloatingPointError):
+            jnp.square(jnp.array(1e30))
+        _, state = run(make(alpha=0.0), jnp.zeros(6), [jnp.array(G)], jitted)
+    zeta = 2 * velocity_of(state)
+    np.testing.assert_allclose(zeta, G / (1 + (G * size) ** 2), atol=1.3e-10)
+
+
+@pytest.mark.parametrize("jitted", [True, False])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_one_gradient_that_is_not_finite_takes_its_whole_array_along(value, jitted):
+    params = {"W": jnp.ones(3), "other": jnp.ones(1)}
+    G = {"W": jnp.array([0.1, value, 0.0]), "other": jnp.ones(1)}
+    after, _ = run(make(), params, [G], jitted)
+    assert jnp.all(jnp.isnan(after["W"]))
+    assert jnp.all(jnp.isfinite(after["other"]))
+
+
 def test_gravity_is_a_chain_of_its_parts():
     params = parameters()
     parts = optax.chain(
@@ -110,6 +136,15 @@ def test_initial_velocity_is_normal_with_width_alpha_over_l():
         assert np.mean(V_0) == pytest.approx(0, abs=0.02)
         assert np.std(V_0) == pytest.approx(1, abs=0.02)
     assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.02
+
+
+def test_initial_velocity_is_what_optax_draws():
+    params = parameters()
+    noise = optax.tree.random_like(jax.random.key(3), params)
+    expected = jax.tree.map(lambda n: 0.03 / 0.2 * n, noise)
+    assert_close(velocity_of(make(0.2, 0.03, key=3).init(params)), expected, rtol=0)
+    jitted = jax.jit(make(0.2, 0.03, key=3).init)(params)
+    assert_close(velocity_of(jitted), expected)
 
 
 @pytest.mark.parametrize("key", [7, jax.random.key(7), jax.random.PRNGKey(7)])
@@ -266,6 +301,64 @@ def test_parameters_without_a_gradient_stay_as_they_are():
     assert updates["still"] is None
     assert_close(velocity_of(new)["still"], velocity_of(state)["still"])
     assert np.all(velocity_of(new)["W"] != velocity_of(state)["W"])
+
+
+@pytest.mark.parametrize("jitted", [True, False])
+@pytest.mark.parametrize("kind", [float, int, np.float32, np.float64, np.array])
+def test_parameters_and_gradients_may_be_numbers(kind, jitted, recwarn):
+    given = {"W": kind(2), "list": [kind(3), kind(-1)]}
+    G = {"W": kind(1), "list": [kind(-2), kind(5)]}
+    arrays, slopes = (
+        jax.tree.map(lambda x: jnp.asarray(x, "float32"), tree) for tree in (given, G)
+    )
+    optimizer = make(0.3)
+    expected, state = optimizer.update(slopes, optimizer.init(arrays))
+    update = jax.jit(optimizer.update) if jitted else optimizer.update
+    updates, found = update(G, optimizer.init(given), given)
+    assert_close(updates, expected)
+    assert_close(velocity_of(found), velocity_of(state))
+    assert all(u.dtype == "float32" for u in jax.tree.leaves(updates))
+    assert not recwarn.list
+
+
+def test_a_number_is_trained_in_a_scan():
+    optimizer = make(alpha=0.0)
+
+    def step(held, _):
+        W, state = held
+        updates, state = optimizer.update(W, state, W)
+        return (optax.apply_updates(W, updates), state), None
+
+    start = 1.0, optimizer.init(1.0)
+    (W, _), _ = jax.lax.scan(step, start, None, length=3)
+    expected, V = 1.0, 0.0
+    for t in range(3):
+        expected, V = kinematics.update(expected, V, expected, t, 0.1)
+    assert float(W) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_shapes_can_be_found_without_values():
+    params = jax.eval_shape(parameters)
+    state = jax.eval_shape(make().init, params)
+    assert jax.tree.map(jnp.shape, velocity_of(state)) == jax.tree.map(
+        jnp.shape, params
+    )
+
+
+def test_buffers_can_be_given_away():
+    params = parameters()
+    optimizer = make(alpha=0.0)
+    expected, _ = run(optimizer, params, gradients(params)[:2])
+
+    def step(params, state, G):
+        updates, state = optimizer.update(G, state, params)
+        return optax.apply_updates(params, updates), state
+
+    step = jax.jit(step, donate_argnums=(0, 1))
+    params, state = jax.tree.map(jnp.copy, params), optimizer.init(params)
+    for G in gradients(parameters())[:2]:
+        params, state = step(params, state, G)
+    assert_close(params, expected)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])

@@ -7,7 +7,6 @@ import copy
 import doctest
 import io
 import math
-import os
 import pickle
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 import torch
 import torch._dynamo.testing
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import gravity.torch
 from gravity import kinematics
@@ -322,16 +322,52 @@ def test_initial_velocity_is_that_of_every_framework():
         np.testing.assert_allclose(V_0, expected, rtol=1e-6)
 
 
-def test_without_a_seed_it_follows_from_torchs_and_takes_nothing_from_it():
+def test_without_a_seed_noise_is_drawn_and_torchs_global_seed_reproduces_it():
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        draws.append([drawn()[0], drawn()[0]])
+    assert_equal(draws[0], draws[1])
+    # Two optimizers differ, and so do two global seeds.
+    different = [*draws[0], *draws[2]]
+    for index, one in enumerate(different):
+        for other in different[index + 1 :]:
+            assert not np.intersect1d(one, other).size
+
+
+def test_no_global_random_stream_is_disturbed_where_a_seed_is_given():
     torch.manual_seed(1)
-    one = drawn()
-    after = torch.rand(3)
+    undisturbed = torch.rand(3)
     torch.manual_seed(1)
-    assert_equal([after], [torch.rand(3)])
+    drawn(seed=0)
+    assert_equal([torch.rand(3)], [undisturbed])
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_the_default_device_does_not_matter(seed):
     torch.manual_seed(1)
-    assert_equal(drawn(), one)
-    torch.manual_seed(2)
-    assert not np.intersect1d(drawn()[0], one[0]).size
+    expected = drawn(seed=seed)
+    W = parameters(shapes=[(50,), (50,)])
+    torch.manual_seed(1)
+    with torch.device("meta"):
+        optimizer = Gravity(W, seed=seed)
+        W[0].grad = W[1].grad = torch.zeros(50, device="cpu")
+        optimizer.step()
+        abstract = nn.Linear(3, 2)
+        abstract.weight.grad = torch.zeros(2, 3)
+        Gravity(abstract.parameters(), seed=seed).step()
+    assert_equal([2 * optimizer.state[w]["velocity"] for w in W], expected)
+
+
+def test_memory_can_be_estimated_without_values():
+    with FakeTensorMode():
+        model = nn.Linear(3, 2)
+        optimizer = Gravity(model.parameters())
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.ones(4, 3)).sum().backward()
+            optimizer.step()
+        assert optimizer.state[model.weight]["velocity"].shape == (2, 3)
 
 
 def test_groups_have_their_own_rates_and_widths():
@@ -437,6 +473,64 @@ def test_a_saved_optimizer_continues_bit_for_bit(carry, capturable):
     assert int(other.param_groups[0]["step"]) == 20
 
 
+def test_a_checkpoint_from_another_device_is_taken_where_the_parameters_are():
+    def start(device):
+        W = nn.Parameter(torch.ones(2, device=device))
+        W.grad = torch.ones_like(W)
+        return W, Gravity([W], capturable=True)
+
+    _, saved = start("cpu")
+    saved.step()
+    # A GPU stands for it elsewhere; this device has no values, but it is another one.
+    W, optimizer = start("meta")
+    optimizer.load_state_dict(saved.state_dict())
+    assert optimizer.param_groups[0]["step"].device.type == "meta"
+    assert optimizer.state[W]["velocity"].device.type == "meta"
+    optimizer.step()
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+def test_a_group_may_be_empty(capturable):
+    W, same = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    W.grad = same.grad = torch.tensor([0.3, -2.0])
+    groups = [{"params": []}, {"params": [W]}]
+    optimizer = Gravity(groups, seed=0, capturable=capturable)
+    optimizer.load_state_dict(copy.deepcopy(optimizer).state_dict())
+    optimizer.step()
+    Gravity([same], seed=0).step()
+    assert_close([W.detach().numpy()], [same.detach().numpy()])
+
+
+def test_a_gradient_may_be_of_another_type_than_its_parameter():
+    W, same = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    W.grad_dtype = torch.bfloat16
+    W.grad = torch.tensor([0.5, -2.0], dtype=torch.bfloat16)
+    same.grad = torch.tensor([0.5, -2.0])
+    Gravity([W], seed=0).step()
+    Gravity([same], seed=0).step()
+    assert_equal([W.detach()], [same.detach()])
+
+
+@pytest.mark.parametrize("foreach", [True, False])
+def test_one_nan_takes_its_whole_parameter_along(foreach):
+    W, other = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(1))
+    W.grad, other.grad = torch.tensor([0.1, math.nan, 0.0]), torch.ones(1)
+    Gravity([W, other], seed=0, foreach=foreach).step()
+    assert torch.all(torch.isnan(W))
+    assert torch.all(torch.isfinite(other))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only CUDA has such graphs")
+def test_a_graph_that_would_repeat_one_t_is_refused():
+    W = nn.Parameter(torch.ones(2, device="cuda"))
+    W.grad = torch.ones_like(W)
+    optimizer = Gravity([W], seed=0)
+    optimizer.step()
+    captured = torch.cuda.graph(torch.cuda.CUDAGraph())
+    with pytest.raises(RuntimeError, match="capturable is False"), captured:
+        optimizer.step()
+
+
 def test_an_optimizer_saved_before_its_first_step_draws_the_same():
     one = Gravity(parameters())
     params = parameters()
@@ -444,46 +538,6 @@ def test_an_optimizer_saved_before_its_first_step_draws_the_same():
     other.load_state_dict(one.state_dict())
     run(params, other, gradients(steps=1))
     assert other.param_groups[0]["seed"] == one.defaults["seed"] != 99
-
-
-def _replica(rank: int, meeting: str, results) -> None:
-    torch.distributed.init_process_group("gloo", meeting, rank=rank, world_size=2)
-    for seed in (None, 5):
-        # Replicas usually have seeds of their own, for dropout and shuffling.
-        torch.manual_seed(rank)
-        model = nn.parallel.DistributedDataParallel(nn.Linear(3, 2))
-        optimizer = Gravity(model.parameters(), seed=seed)
-        for _ in range(3):
-            optimizer.zero_grad()
-            model(torch.randn(4, 3)).square().sum().backward()
-            optimizer.step()
-        # Lists: a tensor's memory would go with its process.
-        state = [optimizer.state[W]["velocity"] for W in model.parameters()]
-        results.put((rank, [x.tolist() for x in [*model.parameters(), *state]]))
-    # To take the group apart may hang: the thread that PyTorch waits for may wait for
-    # Python's lock (pytorch/pytorch#56297).
-    os._exit(0)
-
-
-def test_replicas_stay_alike(tmp_path):
-    # They meet in a file: a port may be taken by another test before they do.
-    meeting = (tmp_path / "meeting").as_uri()
-    context = torch.multiprocessing.get_context("spawn")
-    results = context.SimpleQueue()
-    replicas = [
-        context.Process(target=_replica, args=(rank, meeting, results))
-        for rank in range(2)
-    ]
-    for replica in replicas:
-        replica.start()
-    for replica in replicas:
-        replica.join(300)
-        replica.kill()
-        assert replica.exitcode == 0
-    found = [results.get() for _ in range(4)]
-    one, other = ([state for r, state in found if r == rank] for rank in range(2))
-    assert one == other
-    assert one[0] != one[1]
 
 
 # Arguments.
