@@ -208,7 +208,7 @@ class Gravity(Optimizer):
         """Update the parameters with their gradients.
 
         Args:
-            closure: A function that computes the loss and its gradients anew, called
+            closure: A function that computes the loss and its gradients again, called
                 before the update. Defaults to `None`.
 
         Returns:

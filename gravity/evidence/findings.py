@@ -200,8 +200,8 @@ def _exponent(best: Mapping[float, float]) -> float:
 def width_exponent(found: Runs[tuple[float, float]]) -> Finding:
     """By which power of the width the best α goes.
 
-    The interval draws seeds anew, the same for all cells, and is widened by what half a
-    step of the grid of α changes at one end of the widths: the best α lies somewhere
+    The interval draws seeds again, the same for all cells, and is widened by what half
+    a step of the grid of α changes at one end of the widths: the best α lies somewhere
     around the best one of the grid. A width of which a cell has too few seeds doesn't
     count.
 

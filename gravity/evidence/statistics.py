@@ -244,9 +244,9 @@ def interquartile_mean(scores: ArrayLike) -> float:
 def interquartile_interval(scores: ArrayLike) -> Interval:
     """Return the interquartile mean over all cells and seeds, with its 95 % interval.
 
-    The bootstrap draws seeds anew within each cell and keeps the cells, so the interval
-    says what other seeds would change, and nothing about other cells. Its ends are the
-    percentiles of 9,999 such draws.
+    The bootstrap draws seeds again within each cell and keeps the cells, so the
+    interval says what other seeds would change, and nothing about other cells. Its ends
+    are the percentiles of 9,999 such draws.
 
     Args:
         scores: of shape `(cells, seeds)`, with at least five seeds; on a scale that

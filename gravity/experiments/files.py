@@ -37,7 +37,7 @@ class File:
         urls: the addresses that serve it, the official one first.
         sha256: of the official file.
         content_sha256: of what is inside its gzip layer, for copies that were
-            compressed anew. Empty (the default) accepts the official file only.
+            compressed again. Empty (the default) accepts the official file only.
         installed: where a system package keeps it. `None`, the default, for nowhere.
     """
 
