@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gravity.evidence.published import Key, Published
-from gravity.experiments.datasets import DATASETS
+from gravity.experiments.datasets import DATASETS, OFFICIAL
 from gravity.experiments.experiment import Experiment, grid
 from gravity.experiments.paper import PAPER_LEARNING_RATES, PAPER_OPTIMIZERS
 from gravity.experiments.runs import Run
@@ -69,7 +69,7 @@ def experiments() -> list[Experiment]:
     return [
         experiment
         for dataset, architecture in PAPER_LEARNING_RATES
-        for experiment in grid(dataset, architecture, epochs=1)
+        for experiment in grid(dataset, architecture, epochs=1, data=OFFICIAL)
     ]
 
 
@@ -184,7 +184,14 @@ def _factor(one: float, other: float) -> float:
 def labels_experiments() -> tuple[list[Experiment], list[Experiment]]:
     """Return the registered runs on coarse labels, and that on fine labels."""
     coarse, fine = (
-        grid(name, "vgg19", optimizers=["gravity"], epochs=epochs, seeds=seeds)
+        grid(
+            name,
+            "vgg19",
+            optimizers=["gravity"],
+            epochs=epochs,
+            seeds=seeds,
+            data=OFFICIAL,
+        )
         for name, epochs, seeds in (
             ("cifar100_coarse", 3, (0, 1)),
             ("cifar100_fine", 1, (0,)),
