@@ -3,7 +3,7 @@
 import math
 import random
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -227,12 +227,12 @@ class Gravity(keras.optimizers.Optimizer):
     def apply(
         self,
         grads: Sequence[Any],
-        trainable_variables: Sequence[keras.Variable] | None = None,
+        trainable_variables: Iterable[keras.Variable] | None = None,
     ) -> None:
         """Update the variables with their gradients, as every Keras optimizer does."""
-        variables = trainable_variables
-        if variables is None:
-            variables = self._trainable_variables
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+        variables = trainable_variables or self._trainable_variables
         # A sparse gradient may name a row several times. Clipping and max|G| need the
         # sum, and Keras can neither unscale nor accumulate TensorFlow's kind; only a
         # broadcast makes that dense, and it costs a dense gradient nothing.

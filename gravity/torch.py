@@ -261,15 +261,15 @@ def _update_group(
     group["step"].add_(1)
 
     shared = None
-    layouts = [_sharded.layout(W) for W in params]
-    if any(layouts):
+    plain = _are_plain(params)
+    if not plain and any(layouts := [_sharded.layout(W) for W in params]):
         # Each process updates the pieces that it holds.
         params, grads, velocities = _sharded.pieces(params, grads, velocities)
-        here = [_steepest([G])[0] if G.numel() else _computed(G.sum()) for G in grads]
-        shared = _sharded.maxima(here, layouts)
+        here = [_steepest([G])[0] if G.numel() else G.sum() for G in grads]
+        shared = _sharded.maxima([_computed(m) for m in here], layouts)
+        plain = _are_plain(params)
     foreach = group["foreach"]
     if foreach is None:
-        plain = all(type(W) in (Tensor, torch.nn.Parameter) for W in params)
         foreach = plain and not group["differentiable"]
     update = _update_together if foreach else _update_each
     sign = -1.0 if group["maximize"] else 1.0
@@ -283,8 +283,12 @@ def _update_group(
         if isinstance(rate, Tensor):
             rate = rate.to(device)
         beta_hat = (group["beta"] * t + 1) / (t + 2)
-        steepest = [shared[i] for i in indices] if shared else _steepest(Gs)
+        steepest = [shared[index] for index in indices] if shared else None
         update(Ws, Gs, Vs, steepest, rate, beta_hat, group["weight_decay"], sign)
+
+
+def _are_plain(params: list[Tensor]) -> bool:
+    return all(type(W) in (Tensor, torch.nn.Parameter) for W in params)
 
 
 def _computed(tensor: Tensor) -> Tensor:
@@ -295,9 +299,9 @@ def _computed(tensor: Tensor) -> Tensor:
 def _steepest(grads: list[Tensor]) -> list[Tensor]:
     """Return max|G| of each gradient."""
     if grads[0].is_cuda:
-        return [_computed(m) for m in torch._foreach_norm(grads, math.inf)]
+        return list(torch._foreach_norm(grads, math.inf))
     # On a CPU the norm takes several times as long as these.
-    return [_computed(torch.maximum(G.max(), -G.min())) for G in grads]
+    return [torch.maximum(G.max(), -G.min()) for G in grads]
 
 
 # The two functions round alike, operation by operation, so their results are the same.
@@ -308,15 +312,16 @@ def _update_each(
     params: list[Tensor],
     grads: list[Tensor],
     velocities: list[Tensor],
-    steepest: list[Tensor],
+    steepest: list[Tensor] | None,
     rate: float | Tensor,
     beta_hat: float | Tensor,
     weight_decay: float,
     sign: float,
 ) -> None:
     """Update one parameter after the other, in a way that autograd can follow."""
-    for W, G, V, m in zip(params, grads, velocities, steepest, strict=True):
-        G = _computed(G)
+    tensors = zip(params, map(_computed, grads), velocities, strict=True)
+    for index, (W, G, V) in enumerate(tensors):
+        m = steepest[index] if steepest else _steepest([G])[0]
         steepness = 1 + torch.square(G * m)
         V_t = beta_hat * _computed(V)
         if isinstance(beta_hat, Tensor):
@@ -336,7 +341,7 @@ def _update_together(
     params: list[Tensor],
     grads: list[Tensor],
     velocities: list[Tensor],
-    steepest: list[Tensor],
+    steepest: list[Tensor] | None,
     rate: float | Tensor,
     beta_hat: float | Tensor,
     weight_decay: float,
@@ -344,7 +349,7 @@ def _update_together(
 ) -> None:
     """Update all parameters by one call for each operation."""
     Gs, Vs = [[_computed(x) for x in xs] for xs in (grads, velocities)]
-    steepness = torch._foreach_mul(Gs, steepest)
+    steepness = torch._foreach_mul(Gs, steepest or _steepest(Gs))
     torch._foreach_mul_(steepness, steepness)
     torch._foreach_add_(steepness, 1)
     torch._foreach_mul_(Vs, beta_hat)

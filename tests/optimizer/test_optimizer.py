@@ -984,6 +984,17 @@ def test_gradients_are_what_adam_takes(G):
     np.testing.assert_array_equal(numpy(W), numpy(same))
 
 
+@pytest.mark.parametrize("kind", [list, tuple, iter])
+def test_variables_may_be_any_iterable(kind):
+    W = [variable([1.0]), variable([2.0])]
+    optimizer = Gravity(alpha=0.0)
+    for _ in range(2):
+        optimizer.apply([tensor([1.0]), tensor([1.0])], kind(W))
+    # ζ = ½, V = ¼ and then β̂ = 1.9 / 3.
+    V_2 = 1.9 / 3 / 4 + 1.1 / 3 / 2
+    np.testing.assert_allclose(numpy(W[1]), 2 - 0.1 * (0.25 + V_2), rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(4,), (4, 1), (2, 3), (1, 2, 2)])
 def test_a_gradient_of_another_shape_is_refused(shape):
     W = variable(np.zeros((2, 2)))

@@ -296,3 +296,34 @@ def _differentiable(rank: int, count: int) -> str:
     except ValueError as error:
         return str(error)
     return "not refused"
+
+
+def _dealt_out_examples(rank: int, count: int) -> tuple[bool, list]:
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    mesh = _mesh(count)
+    stream = np.random.default_rng(1)
+    start, x = stream.normal(size=(3, 1)), stream.normal(size=(8, 3))
+    W = nn.Parameter(distribute_tensor(torch.tensor(start), mesh, [Replicate()]))
+    x = distribute_tensor(torch.tensor(x), mesh, [Shard(0)])
+    optimizer = Gravity([W], seed=3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (x @ W).square().sum().backward()
+        partial = W.grad.placements != W.placements
+        optimizer.step()
+    return partial, W.to_local().tolist()
+
+
+def test_gradients_that_are_not_added_up_yet_are(tmp_path):
+    stream = np.random.default_rng(1)
+    start, x = stream.normal(size=(3, 1)), stream.normal(size=(8, 3))
+    W, x = nn.Parameter(torch.tensor(start)), torch.tensor(x)
+    optimizer = Gravity([W], seed=3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (x @ W).square().sum().backward()
+        optimizer.step()
+    for partial, found in processes(_dealt_out_examples, 2, tmp_path):
+        assert partial
+        np.testing.assert_allclose(found, W.tolist(), rtol=1e-12)
