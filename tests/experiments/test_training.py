@@ -421,7 +421,8 @@ def test_training_holds_its_images_once(tmp_path):
     assert float(done.stdout.split()[-1]) < 0.5
 
 
-def test_whole_epochs_need_jax(store):
+def test_whole_epochs_need_jax(tmp_path):
+    store = RunStore(tmp_path)
     with pytest.raises(ValueError, match=r"`whole_epochs` must be .* on tensorflow"):
         training.train(SMALL, store, progress=False, whole_epochs=True)
     assert list(store) == []
