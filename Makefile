@@ -54,6 +54,7 @@ test: .venv/test  ## style, types, tests; builds a small book on the way
 .PHONY: test-all
 test-all: test  ## the above and the tests that take long
 	$(BIN)/pytest -m slow
+	KERAS_BACKEND=jax $(BIN)/pytest tests/experiments/test_programs.py
 
 .PHONY: bench
 bench: .venv/test  ## measure time and memory, a quarter of an hour; leave the machine alone
